@@ -37,6 +37,10 @@ pub struct Hub {
     pub audit_cycle: Duration,
     /// How often it is looked whether keepers are reached; zero for never.
     pub probe_cycle: Duration,
+    /// How many bytes a second a user may send and get by the relay.
+    pub relay_rate: u64,
+    /// How many lines the relay has at most.
+    pub relay_lines: usize,
     /// Whether keepers name all that they have, for a database that is new.
     pub is_rebuilt: bool,
 }
@@ -95,6 +99,8 @@ pub(super) fn build(values: &Values<'_>) -> Option<Hub> {
         heal_rate: parse_size(values.text("hub", "heal_rate")?)?,
         audit_cycle: values.seconds("hub", "audit_cycle")?,
         probe_cycle: values.seconds("hub", "probe_cycle")?,
+        relay_rate: parse_size(values.text("hub", "relay_rate")?)?.max(1),
+        relay_lines: values.parsed("hub", "relay_lines")?,
         is_rebuilt: values.is("hub", "rebuild", "true"),
     })
 }

@@ -48,6 +48,15 @@ impl Protocol {
         matches!(self, Protocol::Vault | Protocol::Hub | Protocol::Holder)
     }
 
+    /// The key that lists addresses without TLS of the daemon's.
+    fn plain(self) -> &'static str {
+        match self {
+            // Its peers seal what they say there for each other.
+            Protocol::Hub => "relay_listen",
+            _ => "listen",
+        }
+    }
+
     /// Whether any address is listed for it.
     pub(super) fn is_listed(self, values: &Values<'_>) -> bool {
         let has = |name| values.has_elements(self.section(), name);
@@ -90,8 +99,11 @@ pub struct Listener {
 impl Listener {
     /// The key that lists it.
     pub fn key(&self) -> String {
-        let prefix = if self.tls { "tls_" } else { "" };
-        format!("{}.{prefix}listen", self.protocol.section())
+        let key = match self.tls {
+            true => "tls_listen",
+            false => self.protocol.plain(),
+        };
+        format!("{}.{key}", self.protocol.section())
     }
 }
 
@@ -122,8 +134,9 @@ impl Config {
 /// Reports addresses that are listed twice, and that none is listed.
 pub(super) fn check(values: &mut Values<'_>) {
     let mut taken: Vec<SocketAddr> = Vec::new();
-    for section in Protocol::ALL.iter().map(|protocol| protocol.section()) {
-        for name in ["listen", "tls_listen"] {
+    for protocol in Protocol::ALL {
+        let section = protocol.section();
+        for name in [protocol.plain(), "tls_listen"] {
             for address in values.list::<SocketAddr>(section, name) {
                 if address.port() != 0 && taken.contains(&address) {
                     let text = format!(": {address} is listed twice");
@@ -154,8 +167,8 @@ pub(super) fn data_ports(values: &Values<'_>) -> Vec<RangeInclusive<u16>> {
 pub(super) fn build(values: &Values<'_>) -> Vec<Listener> {
     let mut listeners = Vec::new();
     for tls in [false, true] {
-        let key = if tls { "tls_listen" } else { "listen" };
         for protocol in Protocol::ALL.iter().copied() {
+            let key = if tls { "tls_listen" } else { protocol.plain() };
             let addresses = values.list::<SocketAddr>(protocol.section(), key);
             listeners.extend(
                 addresses

@@ -285,6 +285,11 @@ pub(super) const KEYS: &[Key] = keys! {
     hub probe_cycle: Seconds(0.0), Default 86400,
         "How often the hub connects to each keeper, in seconds, to see whether others reach it \
          (0: never).";
+    hub relay_listen: List(check::listen), Example ["0.0.0.0:7172", "[::]:7172"],
+        "Where peers meet that don't reach each other; the hub passes on what they say, sealed, at \
+         so many bytes a second for each user and on so many lines (left out: nowhere).";
+    hub relay_rate: Checked(check::size), Default "2M", "";
+    hub relay_lines: Int(1, 100_000), Default 256, "";
     hub rebuild: Flag, Default false,
         "Whether keepers name all that they have, for a hub that has lost its database. While it \
          is true nothing is healed.";

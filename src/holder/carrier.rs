@@ -108,7 +108,10 @@ fn ask(stock: &Pipe<FromCarrier, ToCarrier>, ask: &FromCarrier) -> Result<ToCarr
 
 /// Dials, and carries files until there are none.
 fn carry(dial: &Dial, stock: &Pipe<FromCarrier, ToCarrier>) -> Result<()> {
-    let mut line = PeerLine::dial(&[dial.address], &dial.key)?;
+    let mut line = match dial.token {
+        None => PeerLine::dial(&[dial.address], &dial.key)?,
+        Some(token) => PeerLine::meet(&[dial.address], token, &dial.key)?,
+    };
     let introduce = FromCarrier::Introduce(line.exporter());
     let ToCarrier::Statement(Line {
         message: Message::Request(Request::Ds1(statement)),

@@ -1,5 +1,6 @@
 //! The helper processes of the holder, in the daemon: the stock, the line to the hub,
-//! and carriers, one for each other holder that the stock has dialled.
+//! carriers, one for each other holder that the stock has dialled, and callers, one for
+//! each peer at the hub's relay.
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -16,14 +17,15 @@ use std::time::Instant;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use super::caller;
 use super::carrier;
 use super::line;
 use super::place::{HOME, Place};
 use super::stock;
 use super::stock::figures::FIGURES;
 use super::stock::message::{
-    Admitted, Dial, FromCarrier, FromLine, FromSession, NewCaller, ToCarrier, ToDaemon, ToLine,
-    ToSession,
+    Admitted, Call, Dial, FromCarrier, FromLine, FromSession, NewCaller, ToCarrier, ToDaemon,
+    ToLine, ToSession,
 };
 use super::stock::process::{self, Shown};
 use crate::config::{self, Config, Holder};
@@ -37,11 +39,14 @@ use crate::sandbox::confinement::{Confinement, Duty};
 use crate::sandbox::place;
 use crate::session::failure::Failure;
 use crate::session::login::AskingGate;
-use crate::session::protocol::{HelperContext, Helpers, OwnLogin};
+use crate::session::protocol::{Called, HelperContext, Helpers, OwnLogin};
 use crate::users::{Identity, Login};
 
 /// The most carriers at once; the stock wants fewer.
 const MOST_CARRIERS: usize = 8;
+
+/// The most callers at once.
+const MOST_CALLERS: usize = 32;
 
 /// Seconds of a day.
 const DAY: i64 = 24 * 3600;
@@ -52,6 +57,8 @@ pub struct HolderHelpers {
     running: Rc<Running>,
     /// The channel on which the stock says who is let in, while it runs.
     channel: Option<OwnedFd>,
+    /// Those at the relay.
+    callers: Vec<Helper<(), Called>>,
 }
 
 /// The processes, and whom sessions are served as.
@@ -61,6 +68,8 @@ struct Running {
     line: RefCell<Service<()>>,
     /// Carriers that the stock wants, and those that run.
     dials: RefCell<Vec<Dial>>,
+    /// Callers that it wants.
+    calls: RefCell<Vec<Call>>,
     carriers: RefCell<HashSet<Pid>>,
     figures: Rc<Figures>,
     hub: line::Hub,
@@ -101,6 +110,7 @@ impl HolderHelpers {
             stock: RefCell::new(stock),
             line: RefCell::new(line),
             dials: RefCell::default(),
+            calls: RefCell::default(),
             carriers: RefCell::default(),
             figures,
             hub,
@@ -111,7 +121,11 @@ impl HolderHelpers {
 
     fn of(running: Rc<Running>) -> HolderHelpers {
         let channel = running.stock.borrow().cloned_channel();
-        HolderHelpers { running, channel }
+        HolderHelpers {
+            running,
+            channel,
+            callers: Vec::new(),
+        }
     }
 }
 
@@ -321,12 +335,36 @@ impl Helpers for HolderHelpers {
                 ToDaemon::Admitted(admitted) => return Some(Ok(self.running.login(admitted))),
                 // There it has what starts processes.
                 ToDaemon::Dial(dial) => self.running.dials.borrow_mut().push(dial),
+                ToDaemon::Call(call) => self.running.calls.borrow_mut().push(call),
             }
         }
     }
 
     fn channel(&self) -> Option<BorrowedFd<'_>> {
         self.channel.as_ref().map(AsFd::as_fd)
+    }
+
+    fn calls(&self) -> Vec<BorrowedFd<'_>> {
+        let callers = self.callers.iter();
+        callers.map(|caller| caller.channel.as_fd()).collect()
+    }
+
+    fn called(&mut self) -> Option<Called> {
+        let mut called = None;
+        // One that has said something has nothing to do any more.
+        self.callers.retain(|caller| {
+            if called.is_some() {
+                return true;
+            }
+            match caller.channel.try_receive() {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => true,
+                heard => {
+                    called = heard.ok().flatten();
+                    false
+                }
+            }
+        });
+        called
     }
 
     fn figures(&self) -> Option<&Figures> {
@@ -352,7 +390,8 @@ impl Helpers for HolderHelpers {
         let stock = self.running.stock.borrow().due();
         let line = self.running.line.borrow().due();
         let has_dials = !self.running.dials.borrow().is_empty();
-        let dials = has_dials.then(Instant::now);
+        let has_calls = !self.running.calls.borrow().is_empty();
+        let dials = (has_dials || has_calls).then(Instant::now);
         stock.into_iter().chain(line).chain(dials).min()
     }
 
@@ -369,6 +408,16 @@ impl Helpers for HolderHelpers {
         for dial in self.running.dials.take() {
             if let Err(e) = self.running.start_carrier(context, &dial) {
                 log::error!(peer:% = dial.address, error:% = e; "no line to a keeper");
+            }
+        }
+        for call in self.running.calls.take() {
+            if self.callers.len() >= MOST_CALLERS {
+                log::warn!(relay:% = call.address; "too many peers wait at the relay");
+                continue;
+            }
+            match caller::spawn(context, &call) {
+                Ok(caller) => self.callers.push(caller),
+                Err(e) => log::error!(relay:% = call.address, error:% = e; "nobody goes there"),
             }
         }
     }

@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 
-use super::address::is_near;
 use super::stock::message::{FromLine, ToLine};
 use crate::hub::peer::PeerError;
 use crate::hub::peer::line::{Heard, HubLine, Login, Missing, Place};
@@ -229,7 +228,7 @@ fn serve(
     *was_ready = true;
     stock.send(&FromLine::Ready {
         time: line.time(),
-        is_near: is_near(line.address().ip()),
+        hub: line.address().ip(),
         is_rebuilt: line.is_rebuilt(),
     })?;
     log::info!(hub = hub.address.as_str(), user = hub.user.as_str(); "line to the hub");

@@ -2,6 +2,7 @@
 //! other people for a hub. It can neither read them nor take them for others.
 
 mod address;
+mod caller;
 mod carrier;
 mod checksum;
 mod gate;

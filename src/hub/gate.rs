@@ -12,7 +12,8 @@ use super::broker::message::{Answer, Ask};
 use super::state::State;
 use super::wire::request::{Cha, Log, Out, Rsp, SendKey};
 use super::wire::{
-    Bad, Code, Command, Exporter, Id, Label, Line, Lines, Message, Reply, Request, Role, Version,
+    Bad, Code, Command, Exporter, Id, Label, Line, Lines, Message, Reply, Request, Role, Token,
+    Version,
 };
 use crate::ipc::Pipe;
 use crate::ipc::codec::{Encode, Writer, codec};
@@ -95,10 +96,21 @@ pub struct Handed {
 
 codec!(struct Handed { link, role, id, is_key, rest });
 
+/// What a session serves.
+#[allow(clippy::large_enum_variant, reason = "passed on, one at a time")]
+pub enum Served {
+    /// A line of a peer.
+    Line(Handed),
+    /// A relay line, with this token.
+    Relay(Token),
+}
+
+codec!(enum Served { 1 => Line(handed), 2 => Relay(token) });
+
 /// A peer whose session is to begin.
 pub struct Passed {
     peer: Peer,
-    /// What goes on there: [`Handed`].
+    /// What goes on there: [`Served`].
     pub state: Zeroizing<Vec<u8>>,
 }
 
@@ -369,6 +381,7 @@ impl Peer {
         let mut out = Writer::default();
         // Memory that grows would leave copies behind that nobody wipes.
         out.bytes.reserve(USUAL_STATE_BYTES);
+        let state = Served::Line(state);
         state.encode(&mut out);
         Some(out.bytes)
     }
@@ -379,7 +392,7 @@ fn line(id: Option<Id>, message: impl Into<Message>) -> Line {
     Line { id, message }
 }
 
-fn question(broker: &Pipe<Ask, Answer>, ask: &Ask) -> io::Result<Answer> {
+pub(super) fn question(broker: &Pipe<Ask, Answer>, ask: &Ask) -> io::Result<Answer> {
     broker.send(ask)?;
     let answer = broker.receive()?;
     answer.ok_or(io::ErrorKind::UnexpectedEof.into())

@@ -15,12 +15,12 @@ use nix::unistd::Pid;
 use super::book::Rules;
 use super::broker::Terms;
 use super::broker::figures::FIGURES;
-use super::broker::message::{Card, FromSession, NewCaller, ToSession};
+use super::broker::message::{Card, FromRelay, FromSession, NewCaller, ToRelay, ToSession};
 use super::broker::process::{self, Channels, Outcome, Settings};
 use super::place::Place;
-use super::prober;
 use super::wire::{Label, Role, User, Value};
-use crate::config::{Config, Hub};
+use super::{prober, relay};
+use crate::config::{self, Config, Hub};
 use crate::ipc::channel::Channel;
 use crate::ipc::figures::Figures;
 use crate::ipc::{Helper, Pipe, Service};
@@ -47,6 +47,8 @@ struct Running {
     prober: Option<RefCell<Service<()>>>,
     figures: Rc<Figures>,
     sessions: Identity,
+    /// How many bytes a second a user may send and get by the relay.
+    relay_rate: u64,
     /// What they were started with.
     settings: String,
 }
@@ -64,7 +66,7 @@ impl HubHelpers {
         let sessions = context.session_identity()?;
         let settings = format!(
             "{hub:?} {:?} {sessions:?} {}",
-            settings(context.config, hub),
+            settings(context, hub),
             context.records.is_some()
         );
         let fits = |before: &&HubHelpers| before.running.settings == settings;
@@ -84,6 +86,7 @@ impl HubHelpers {
             prober: prober.map(RefCell::new),
             figures,
             sessions,
+            relay_rate: hub.relay_rate,
             settings,
         })))
     }
@@ -111,7 +114,7 @@ fn spawn(context: &HelperContext<'_>, hub: &Hub, figures: &Figures) -> Result<Br
     }
     Helper::spawn_ready("hub broker", |child| {
         let identity = identity(context.config, hub).map_err(io::Error::other)?;
-        let settings = settings(context.config, hub).map_err(io::Error::other)?;
+        let settings = settings(context, hub).map_err(io::Error::other)?;
         let place = Place::at(&hub.data);
         place.make(&identity).map_err(io::Error::other)?;
         let store = place.open_store().map_err(io::Error::other)?;
@@ -148,7 +151,16 @@ fn spawn_prober(
     prober::spawn(context, to_broker.map_err(|e| format!("hub prober: {e}"))?)
 }
 
-fn settings(config: &Config, hub: &Hub) -> Result<Settings, String> {
+/// The port of the relay, if there is one: the first that is listened at.
+fn relay_port(context: &HelperContext<'_>) -> Option<u16> {
+    let mut wanted = context.config.listeners().into_iter();
+    let wanted = wanted.find(|it| it.protocol == config::Protocol::Hub && !it.tls)?;
+    let mut listeners = context.listeners.iter();
+    let bound = listeners.find(|it| it.address == wanted.address && !it.tls)?;
+    Some(bound.local_address().port())
+}
+
+fn settings(context: &HelperContext<'_>, hub: &Hub) -> Result<Settings, String> {
     Ok(Settings {
         rules: rules(hub)?,
         window: hub.window,
@@ -159,9 +171,11 @@ fn settings(config: &Config, hub: &Hub) -> Result<Settings, String> {
             gone_after: seconds(hub.gone_after),
             heal_rate: hub.heal_rate.max(1),
             audit_cycle: seconds(hub.audit_cycle),
-            probe_cycle: hub.probe_cycle,
         },
-        limits: config.server.login_limits,
+        probe_cycle: hub.probe_cycle,
+        relay_port: relay_port(context),
+        relay_lines: hub.relay_lines,
+        limits: context.config.server.login_limits,
     })
 }
 
@@ -200,10 +214,15 @@ pub fn identity(config: &Config, hub: &Hub) -> Result<Identity, String> {
 
 impl Helpers for HubHelpers {
     fn open(&self, login: &Login, peer: IpAddr) -> io::Result<Option<OwnedFd>> {
-        let who = User::read(&login.name).zip(Role::read(&login.home));
-        let (user, role) = who.ok_or(io::ErrorKind::InvalidInput)?;
-        let card = Card { user, role, peer };
+        let user = User::read(&login.name).ok_or(io::ErrorKind::InvalidInput)?;
         let service = self.running.service.borrow();
+        if login.home == relay::HOME {
+            let pipe: Pipe<FromRelay, ToRelay> =
+                service.open(|channel| Some(NewCaller::Relay { user, channel }))?;
+            return Ok(Some(pipe.into_channel().into_handle()));
+        }
+        let role = Role::read(&login.home).ok_or(io::ErrorKind::InvalidInput)?;
+        let card = Card { user, role, peer };
         let pipe: Pipe<FromSession, ToSession> =
             service.open(|channel| Some(NewCaller::Session { card, channel }))?;
         Ok(Some(pipe.into_channel().into_handle()))
@@ -219,9 +238,15 @@ impl Helpers for HubHelpers {
             Ok(admitted) => admitted,
             Err(failure) => return Some(Err(failure)),
         };
-        let (name, home) = (admitted.user.as_str(), admitted.role.word());
+        let name = admitted.user.as_str().to_owned();
         let sessions = self.running.sessions.clone();
-        let login = Login::unlimited(name.to_owned(), sessions, home.to_owned());
+        let mut login = match admitted.role {
+            Some(role) => Login::unlimited(name, sessions, role.word().to_owned()),
+            None => Login::unlimited(name, sessions, relay::HOME.to_owned()),
+        };
+        if admitted.role.is_none() {
+            login.rate = Some(self.running.relay_rate);
+        }
         Some(Ok(OwnLogin {
             tag: admitted.tag,
             login,

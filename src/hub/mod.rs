@@ -16,6 +16,7 @@ pub mod peer;
 pub(crate) mod place;
 pub(crate) mod prober;
 pub mod proofs;
+mod relay;
 pub(crate) mod server;
 mod session;
 mod state;

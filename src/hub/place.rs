@@ -4,6 +4,7 @@
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
+use super::relay;
 use super::wire::Role;
 use crate::users::Identity;
 use crate::users::directory::{self, ROOT};
@@ -27,7 +28,7 @@ impl Place {
         self.data.join("store")
     }
 
-    /// Beneath it sessions have their roots, one for each role, which stay empty.
+    /// Beneath it sessions have their roots, one for each role and for the relay, which stay empty.
     pub fn roots(&self) -> PathBuf {
         self.data.join("lines")
     }
@@ -42,8 +43,8 @@ impl Place {
         make(ROOT, &self.data)?;
         make(identity.owner(), &self.store())?;
         make(ROOT, &self.roots())?;
-        for role in [Role::Owner, Role::Holder] {
-            make(ROOT, &self.roots().join(role.word()))?;
+        for home in [Role::Owner.word(), Role::Holder.word(), relay::HOME] {
+            make(ROOT, &self.roots().join(home))?;
         }
         Ok(())
     }

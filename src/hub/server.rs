@@ -4,11 +4,11 @@ use std::io;
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 
-use super::gate::{self, Handed};
+use super::gate::{self, Served};
 use super::helpers::HubHelpers;
 use super::place::Place;
-use super::session;
 use super::wire::{Label, Value};
+use super::{relay, session};
 use crate::config::Config;
 use crate::ipc::codec::Decode;
 use crate::net::link::Meter;
@@ -76,16 +76,26 @@ impl Protocol for Server {
 
     fn gate(&self, gate: Gate<'_>) -> io::Result<()> {
         let peer = gate.peer;
-        let door = gate.tls.ok_or(io::ErrorKind::Unsupported)?;
-        if let Err(e) = gate::admit(gate, door, &self.hub) {
+        let admitted = match gate.tls {
+            Some(door) => gate::admit(gate, door, &self.hub),
+            None => relay::admit(gate),
+        };
+        if let Err(e) = admitted {
             gate::log_refusal(peer, &e);
         }
         Ok(())
     }
 
     fn resume(&self, socket: TcpStream, state: &[u8], meter: Meter) -> io::Result<Serve<'_>> {
-        let state = Handed::from_bytes(state).ok_or(io::ErrorKind::InvalidData)?;
-        let peer = session::take_over(socket, state)?;
+        let state = Served::from_bytes(state).ok_or(io::ErrorKind::InvalidData)?;
+        let handed = match state {
+            Served::Line(handed) => handed,
+            Served::Relay(token) => {
+                let serve = move |context| relay::serve(&socket, token, context);
+                return Ok(Box::new(serve));
+            }
+        };
+        let peer = session::take_over(socket, handed)?;
         Ok(Box::new(move |context| {
             session::serve(peer, meter, context)
         }))

@@ -136,6 +136,97 @@ impl Link {
     }
 }
 
+/// Two homes and the network between them. Each home is behind a router, which has one
+/// address in the network and lets nobody in.
+pub struct Homes {
+    pub net: Namespace,
+    pub home: Namespace,
+    pub den: Namespace,
+    _routers: [Namespace; 2],
+}
+
+impl Homes {
+    /// The network's own address as each home sees it.
+    pub const HUB_OF_HOME: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1));
+    pub const HUB_OF_DEN: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 1));
+
+    /// The second home, and its router.
+    pub const DEN: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 168, 2, 2));
+    pub const DEN_ROUTER: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 2));
+
+    /// Both, or none where that is not possible, which is told.
+    pub fn make() -> Option<Homes> {
+        if !is_root() {
+            println!("left out: network namespaces need root");
+            return None;
+        }
+        Homes::try_make()
+            .inspect_err(|e| println!("left out: no routers can be made here: {e}"))
+            .ok()
+    }
+
+    fn try_make() -> Result<Homes, String> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let made = |end| {
+            let name = format!("tfd-test-{}-{number}-{end}", std::process::id());
+            Namespace::make(name)
+        };
+        let (net, home, den) = (made("net")?, made("home")?, made("den")?);
+        let routers = [made("router-home")?, made("router-den")?];
+        let outside = ["198.51.100", "203.0.113"];
+        let inside = ["192.168.1", "192.168.2"];
+        for (side, (of, router)) in [&home, &den].into_iter().zip(&routers).enumerate() {
+            let (inner, router) = (&of.0, &router.0);
+            let (out, own) = (outside[side], inside[side]);
+            ip(&format!(
+                "link add side{side} netns {} type veth peer name out netns {router}",
+                net.0
+            ))?;
+            ip(&format!(
+                "link add in netns {router} type veth peer name {DEVICE} netns {inner}"
+            ))?;
+            for (namespace, device, address) in [
+                (&net.0, format!("side{side}"), format!("{out}.1")),
+                (router, "out".to_owned(), format!("{out}.2")),
+                (router, "in".to_owned(), format!("{own}.1")),
+                (inner, DEVICE.to_owned(), format!("{own}.2")),
+            ] {
+                ip(&format!(
+                    "-n {namespace} address add {address}/24 dev {device}"
+                ))?;
+                ip(&format!("-n {namespace} link set {device} up"))?;
+                ip(&format!("-n {namespace} link set lo up"))?;
+            }
+            ip(&format!("-n {router} route add default via {out}.1"))?;
+            ip(&format!("-n {inner} route add default via {own}.1"))?;
+            command(
+                "ip",
+                &format!("netns exec {router} sysctl -qw net.ipv4.ip_forward=1"),
+            )?;
+            command("ip", &format!("netns exec {router} nft add table ip home"))?;
+            for rule in [
+                "add chain ip home out { type nat hook postrouting priority 100; }",
+                "add rule ip home out oifname out masquerade",
+                "add chain ip home in { type filter hook forward priority 0; }",
+                "add rule ip home in iifname out ct state new drop",
+            ] {
+                command("ip", &format!("netns exec {router} nft {rule}"))?;
+            }
+        }
+        command(
+            "ip",
+            &format!("netns exec {} sysctl -qw net.ipv4.ip_forward=1", net.0),
+        )?;
+        Ok(Homes {
+            net,
+            home,
+            den,
+            _routers: routers,
+        })
+    }
+}
+
 /// `lossy_link.py`, which ends with this.
 struct Carrier(Child);
 
@@ -147,7 +238,7 @@ impl Drop for Carrier {
 }
 
 /// A network namespace by its name.
-struct Namespace(String);
+pub struct Namespace(String);
 
 impl Namespace {
     fn make(name: String) -> Result<Namespace, String> {
@@ -156,7 +247,7 @@ impl Namespace {
     }
 
     /// Does something in a thread that has entered the namespace.
-    fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+    pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         let enter = || {
             let namespace = File::open(format!("/run/netns/{}", self.0)).expect("namespace");
             setns(namespace, CloneFlags::CLONE_NEWNET).expect("entered");

@@ -25,8 +25,9 @@ pub const PLACE: &str = "Holder";
 /// The variable with a port to which none of them is to connect.
 const PORT: &str = "TFD_TEST_PORT";
 
-/// How many attackers say at the end that they are through: stock, line and carrier.
-const ATTACKERS: usize = 3;
+/// How many attackers say at the end that they are through: stock, line, carrier and
+/// caller.
+const ATTACKERS: usize = 4;
 
 /// Who keeps the store.
 const KEEPS: &str = "mail";
@@ -47,6 +48,7 @@ pub fn attack(place: Place, root: Option<BorrowedFd<'_>>) {
 /// A hub that knows a file of anna's, with copies at bob and carol.
 struct Scene {
     hub: Hub,
+    anna: Person,
     above: TempDir,
     carol: Line,
     /// Where carol's keeper listens.
@@ -54,7 +56,7 @@ struct Scene {
 }
 
 fn scene() -> Option<Scene> {
-    let hub = server("")?;
+    let hub = server("probe_cycle = 86400\nrelay_listen = [\"127.0.0.1:0\"]\n")?;
     let above = tempfile::tempdir().expect("directory");
     fs::set_permissions(above.path(), fs::Permissions::from_mode(0o755)).expect("mode");
     let mut seed = [0; 32];
@@ -90,6 +92,7 @@ fn scene() -> Option<Scene> {
     let [_, carol] = lines;
     Some(Scene {
         hub,
+        anna,
         above,
         carol,
         peer,
@@ -134,7 +137,8 @@ fn serve(above: &Path, environment: Vec<(&'static str, String)>) -> Server {
     Server::with(Setup {
         tf: format!(
             "listen = []\n[holder]\nlisten = [\"127.0.0.1:0\"]\nkey = \"{here}/holder.key\"\n\
-             store = \"{here}/kept\"\nuser = \"{KEEPS}\"\nshare = \"1G\"\nkeep_free = \"1M\"\n"
+             store = \"{here}/kept\"\nuser = \"{KEEPS}\"\nshare = \"1G\"\nkeep_free = \"1M\"\n\
+             public_port = 9\n"
         ),
         program: Some((program, environment)),
         ..Setup::default()
@@ -164,6 +168,15 @@ pub fn is_out_of_reach() -> usize {
     // It has nothing of what the hub has given it, and asks for it.
     scene.carol.obey("LET", "211 OK to send file");
     let _line = scene.peer.accept().expect("a carrier");
+    // Nobody reaches it: who wants to send it a file waits at the relay.
+    wait_until("the hub has looked", || {
+        let log = scene.hub.log();
+        let mut lines = log.iter();
+        lines.any(|line| line.contains("keeper is not reached user=\"bob\" address=127.0.0.1:9 "))
+    });
+    let mut owner = scene.hub.log_in(&scene.anna);
+    owner.begin(MIB, 2, 2);
+    owner.request(&format!("PUT {} {MIB}", file(2).text()));
     wait_until("all attacks", || {
         crate::count(&server, "has tried all") >= ATTACKERS
     });

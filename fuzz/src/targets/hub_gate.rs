@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::peer::connection_with;
 use tfd::hub::broker::message::{Answer, Ask};
-use tfd::hub::gate::{Handed, log_in};
+use tfd::hub::gate::{Served, log_in};
 use tfd::hub::wire::{Exporter, Label, Line, Message, Random, Reply, Value};
 use tfd::ipc::codec::Decode;
 use tfd::ipc::pipe;
@@ -53,7 +53,9 @@ pub fn run(data: &[u8]) {
     assert!(asked <= ANSWERS + 1, "an answer each");
     if let Ok(passed) = passed {
         assert!(asked > 0, "let in by nobody");
-        let handed = Handed::from_bytes(&passed.state).expect("a session");
+        let Some(Served::Line(handed)) = Served::from_bytes(&passed.state) else {
+            panic!("a session");
+        };
         assert!(handed.rest.len() <= stream.len());
     }
 }

@@ -1,7 +1,7 @@
 //! Lines of the hub's protocol: what can be read is printed and read again as the same,
 //! within the limit, and in whatever pieces the bytes come.
 
-use tfd::hub::wire::{Bad, Line, Lines, MAX_LINE};
+use tfd::hub::wire::{Bad, Line, Lines, MAX_LINE, Token};
 
 /// Takes one input.
 pub fn run(data: &[u8]) {
@@ -15,6 +15,9 @@ pub fn run(data: &[u8]) {
         assert!(printed.len() <= MAX_LINE && printed.is_ascii());
         let again = Line::parse(printed.trim_end().as_bytes());
         assert_eq!(again, Ok(line));
+    }
+    if let Some(token) = Token::of_relay_line(bytes) {
+        assert_eq!(token.relay_line(), bytes);
     }
 }
 

@@ -18,6 +18,9 @@ use crate::admin::status::{fail, say};
 use crate::admin::{ConfigFile, check};
 use crate::config::Config;
 
+/// How far the relay's port is from the hub's.
+const RELAY: u16 = 2;
+
 // What to set up. No doc comment: clap would show it.
 #[derive(Args)]
 pub(in crate::admin) struct HubSetup {
@@ -139,6 +142,12 @@ impl HubSetup {
         let mut hub = Table::new();
         let listen = Value::from(addresses.collect::<Array>());
         hub.insert("tls_listen", Item::Value(listen));
+        if let Some(port) = self.port.checked_add(RELAY).filter(|_| self.port > 0) {
+            let addresses = self.address.iter();
+            let addresses = addresses.map(|ip| SocketAddr::new(*ip, port).to_string());
+            let listen = Value::from(addresses.collect::<Array>());
+            hub.insert("relay_listen", Item::Value(listen));
+        }
         hub.insert("name", value(self.name.as_str()));
         hub.insert("data", path_value(&self.data)?);
         hub.insert("user", value(self.user.as_str()));

@@ -2,6 +2,7 @@
 //! over new lines where the old one is lost. A run goes on with its number.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -129,6 +130,13 @@ impl HubClient {
         let ahead = line.time().cast_signed() - now().cast_signed();
         self.ahead.store(ahead, Ordering::Relaxed);
         Ok(line)
+    }
+
+    /// Where the hub's relay is at this port: where the hub is, and nowhere else.
+    pub(super) fn relays(&self, port: u16) -> Vec<SocketAddr> {
+        let hubs = self.account.entrance.addresses().unwrap_or_default();
+        let relays = hubs.into_iter();
+        relays.map(|hub| SocketAddr::new(hub.ip(), port)).collect()
     }
 
     /// Begins a run, which later lines resume; the hub's answer.

@@ -17,7 +17,7 @@ use crate::hub::peer::introduction::Parties;
 use crate::hub::peer::peer_line::PeerLine;
 use crate::hub::wire::request::{Fil, Get};
 use crate::hub::wire::{
-    Key, Kind, Line, Message, Name, NotStored, Purpose, Reply, Request, Signature, User, Way,
+    Key, Kind, Line, Message, Name, NotStored, Purpose, Reply, Request, Signature, Token, User, Way,
 };
 
 /// The most lines to one keeper.
@@ -41,6 +41,20 @@ pub(super) struct Keeper {
     pub(super) way: Way,
     /// Where it is for who is in the same network.
     pub(super) lan: Option<SocketAddr>,
+}
+
+impl Keeper {
+    /// The way as a book has it: one that named a token would be another each time.
+    pub(super) fn lasting_way(self) -> Way {
+        match self.way {
+            Way::Relay { host, port, .. } => Way::Relay {
+                host,
+                port,
+                token: Token([0; 16]),
+            },
+            way => way,
+        }
+    }
 }
 
 /// Lines for one purpose.
@@ -125,7 +139,10 @@ impl Peers {
             if let Some(line) = idle.and_then(|mut line| (!line.is_over()).then_some(line)) {
                 return Ok(line);
             }
-            let dialled = way().and_then(|keeper| self.introduce(client, &keeper));
+            let dialled = way().and_then(|keeper| match self.has_relayed(&keeper) {
+                true => Ok(None),
+                false => self.introduce(client, &keeper),
+            });
             if let Ok(Some(line)) = dialled {
                 return Ok(line);
             }
@@ -169,23 +186,47 @@ impl Peers {
         of_user.open
     }
 
+    /// Whether there is a line by the relay to a keeper already, besides the one that is to
+    /// be made: a second one would be no faster.
+    fn has_relayed(&self, keeper: &Keeper) -> bool {
+        let lines = held(&self.lines);
+        let open = lines.get(&keeper.user).map_or(0, |lines| lines.open);
+        matches!(keeper.way, Way::Relay { .. }) && open > 1
+    }
+
     /// Dials a keeper; `None` if it takes no more lines.
     fn introduce(
         &self,
         client: &HubClient,
         keeper: &Keeper,
     ) -> Result<Option<PeerLine>, NotStored> {
-        let Way::Direct(address) = keeper.way else {
-            return Err(NotStored::Unreachable);
-        };
-        let addresses: Vec<SocketAddr> = keeper.lan.into_iter().chain([address]).collect();
         let parties = Parties {
             own: client.account().user.clone(),
             other: keeper.user.clone(),
             key: keeper.key,
             time: client.time(),
         };
-        let mut line = PeerLine::dial(&addresses, &keeper.key).map_err(|e| reason(&e))?;
+        let dialled = match &keeper.way {
+            Way::Direct(address) => {
+                let addresses: Vec<_> = keeper.lan.into_iter().chain([*address]).collect();
+                PeerLine::dial(&addresses, &keeper.key)
+            }
+            Way::Relay { port, token, .. } => {
+                let addresses = client.relays(*port);
+                PeerLine::meet(&addresses, *token, &keeper.key)
+            }
+            Way::Back(_) => return Err(NotStored::Unreachable),
+        };
+        let mut line = match dialled {
+            Ok(line) => line,
+            // A token is good for one line, and the hub for another token.
+            Err(PeerError::Link(_) | PeerError::Unreachable(_))
+                if matches!(keeper.way, Way::Relay { .. }) =>
+            {
+                return Err(NotStored::Refused);
+            }
+            Err(e) => return Err(reason(&e)),
+        };
         match line.introduce(&parties, self.purpose, None, client.keys()) {
             Ok(()) => Ok(Some(line)),
             Err(PeerError::Refused(Reply::Later { .. })) => Ok(None),

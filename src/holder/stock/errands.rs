@@ -3,7 +3,7 @@
 //! which gets one errand after the other; what there are too many of waits here.
 
 use std::collections::{HashMap, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::asks::About;
 use super::message::{Coming, Dial, FromCarrier, Going, ToCarrier};
@@ -16,7 +16,8 @@ use crate::holder::store::catalog::OwnerId;
 use crate::hub::peer::introduction::Parties;
 use crate::hub::wire::request::{Mov, Nst, Srr, Tra};
 use crate::hub::wire::{
-    Code, Exporter, Key, Kind, Line, Message, Name, NotStored, Purpose, Reply, Request, User, Way,
+    Code, Exporter, Key, Kind, Line, Message, Name, NotStored, Purpose, Reply, Request, Token,
+    User, Way,
 };
 
 /// The most holders that are dialled at once.
@@ -53,6 +54,8 @@ struct To {
     user: User,
     key: Key,
     address: SocketAddr,
+    /// What the relay at this address knows us by, if it is one.
+    token: Option<Token>,
     purpose: Purpose,
 }
 
@@ -92,8 +95,8 @@ pub(super) struct Errands {
     lines: HashMap<u64, Dialled>,
     /// The number of the last line.
     last: u64,
-    /// Whether the hub is at an address that only neighbours reach: then others may be.
-    pub is_near: bool,
+    /// Where the hub is, once it was there.
+    pub hub: Option<IpAddr>,
 }
 
 impl Errands {
@@ -184,9 +187,15 @@ impl Stock {
     /// Queues an errand. Where the way leads to an address that the hub should not know
     /// of, it is over.
     fn run(&mut self, way: &Way, (user, key): (&User, Key), errand: Errand) -> Result<()> {
-        let may_dial = |address: &SocketAddr| self.errands.is_near || !is_near(address.ip());
-        let address = match way {
-            Way::Direct(address) if may_dial(address) => *address,
+        // At an address of its own network a hub leads to others there, too.
+        let hub = self.errands.hub;
+        let may_dial = |address: &SocketAddr| hub.is_some_and(is_near) || !is_near(address.ip());
+        let (address, token) = match way {
+            Way::Direct(address) if may_dial(address) => (*address, None),
+            Way::Relay { port, token, .. } if hub.is_some() => {
+                let hub = hub.ok_or(Code::NoSuchUser)?;
+                (SocketAddr::new(hub, *port), Some(*token))
+            }
             _ => {
                 log::warn!(user = user.as_str(); "the hub has us dial an address that we don't");
                 self.not_carried(user.clone(), errand.name(), NotStored::Unreachable);
@@ -201,6 +210,7 @@ impl Stock {
             user: user.clone(),
             key,
             address,
+            token,
             purpose,
         };
         if self.errands.has(&to, &errand) {
@@ -250,6 +260,7 @@ impl Stock {
             dials.push(Dial {
                 number: *last,
                 address: to.address,
+                token: to.token,
                 key: to.key,
             });
             let dialled = Dialled {

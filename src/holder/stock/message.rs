@@ -1,12 +1,12 @@
 //! What gates, sessions, carriers and the hub's line say to the stock, and what it says to them.
 //! Whose channel it is decides who speaks; nothing in a message does.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 
 use crate::hub::wire::{
     AuditKey, Checksum, Exporter, Id, Key, Kind, Kinds, Line, Name, NotStored, Random, Signature,
-    User,
+    Token, User,
 };
 use crate::ipc::Pipe;
 use crate::ipc::codec::codec;
@@ -56,9 +56,22 @@ pub enum ToDaemon {
     Admitted(Admitted),
     /// A carrier is wanted.
     Dial(Dial),
+    /// A caller is.
+    Call(Call),
 }
 
-codec!(enum ToDaemon { 1 => Admitted(admitted), 2 => Dial(dial) });
+codec!(enum ToDaemon { 1 => Admitted(admitted), 2 => Dial(dial), 3 => Call(call) });
+
+/// A peer that waits at the hub's relay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// The relay.
+    pub address: SocketAddr,
+    /// What it knows us by.
+    pub token: Token,
+}
+
+codec!(struct Call { address, token });
 
 /// A line to another holder that is to be made.
 #[derive(Clone, Copy, Debug)]
@@ -67,11 +80,13 @@ pub struct Dial {
     pub number: u64,
     /// Where the other one is.
     pub address: SocketAddr,
-    /// The key of its certificate.
+    /// What the relay at this address knows us by, if it is one.
+    pub token: Option<Token>,
+    /// The key of the other one's certificate.
     pub key: Key,
 }
 
-codec!(struct Dial { number, address, key });
+codec!(struct Dial { number, address, token, key });
 
 /// A gate whose peer is in.
 #[derive(Debug)]
@@ -360,8 +375,8 @@ pub enum FromLine {
     Ready {
         /// The hub's time.
         time: u64,
-        /// Whether the hub is at an address that only neighbours reach.
-        is_near: bool,
+        /// Where the hub is, and its relay.
+        hub: IpAddr,
         /// Whether the hub wants to hear of every file.
         is_rebuilt: bool,
     },
@@ -380,7 +395,7 @@ pub enum FromLine {
 
 codec!(enum FromLine {
     1 => Challenge { time, random, exporter },
-    2 => Ready { time, is_near, is_rebuilt },
+    2 => Ready { time, hub, is_rebuilt },
     3 => Lost,
     4 => Line(line),
     5 => Answered { tag, line },

@@ -26,7 +26,7 @@ use self::errands::Errands;
 use self::message::{Pass, ToLine};
 use self::peers::Peer;
 use self::slow::Waiting;
-use self::tickets::Tickets;
+use self::tickets::{Calls, Tickets};
 use super::store::catalog::{Catalog, Filed, Owner, State, Time};
 use super::store::shelves::{Shelf, Shelves};
 use crate::hub::peer::signer::Keys;
@@ -102,6 +102,8 @@ struct Stock {
     catalog: Catalog,
     shelves: Shelves,
     tickets: Tickets,
+    /// Peers that do not reach us.
+    calls: Calls,
     /// Peers that gates have let in, until their sessions begin.
     passes: HashMap<Pass, (Peer, Time)>,
     /// Peers that have sessions, by the numbers of these.
@@ -138,6 +140,7 @@ impl Stock {
             catalog,
             shelves,
             tickets: Tickets::default(),
+            calls: Calls::default(),
             passes: HashMap::new(),
             peers: HashMap::new(),
             held: 0,

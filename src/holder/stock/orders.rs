@@ -113,6 +113,7 @@ impl Stock {
             right: Right::Send(expected),
         };
         self.admit(ticket)?;
+        self.calls.add(self.errands.hub, &it.ip);
         Ok(Reply::MaySend { from: None })
     }
 
@@ -158,6 +159,7 @@ impl Stock {
             purpose: it.purpose.unwrap_or(Purpose::Recover),
             right: Right::Fetch(it.name),
         })?;
+        self.calls.add(self.errands.hub, &it.ip);
         Ok(Reply::MaySend { from: None })
     }
 

@@ -392,6 +392,10 @@ impl House {
                 self.stock.lost_carrier(dial.number, NotStored::Refused);
             }
         }
+        for call in self.stock.calls.take() {
+            // Its peer asks the hub again.
+            let _ = self.daemon.try_send(&ToDaemon::Call(call));
+        }
         let to_hub = std::mem::take(&mut self.stock.to_hub);
         if let Some((number, line)) = &self.line
             && to_hub.iter().any(|message| line.try_send(message).is_err())

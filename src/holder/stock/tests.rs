@@ -295,7 +295,7 @@ fn a_file_that_is_gone_is_reported_to_the_hub_and_taken_again() {
     assert!(!shop.fetched(b"one"));
     let ready = FromLine::Ready {
         time: 1_795_336_800,
-        is_near: true,
+        hub: [127, 0, 0, 1].into(),
         is_rebuilt: false,
     };
     shop.stock.hear_line(ready).expect("heard");

@@ -88,11 +88,11 @@ impl Stock {
             }
             FromLine::Ready {
                 time,
-                is_near,
+                hub,
                 is_rebuilt,
             } => {
                 self.is_online = true;
-                self.errands.is_near = is_near;
+                self.errands.hub = Some(hub);
                 self.ahead = i64::try_from(time).unwrap_or(self.now) - self.now;
                 self.replay = is_rebuilt.then(Replay::default);
                 self.replay()?;

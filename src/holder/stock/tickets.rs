@@ -1,14 +1,51 @@
 //! Tickets: what the hub has said that a peer may come for. Each ends after ten
-//! minutes, unless its peer has a line.
+//! minutes, unless its peer has a line. And where this holder meets a peer that does not
+//! reach it.
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
 
 use super::Time;
-use crate::hub::wire::{Key, Kind, Name, Purpose, User};
+use super::message::Call;
+use crate::hub::wire::{Key, Kind, Name, Purpose, Token, User, Way};
 
 /// How long a ticket waits for its peer, in seconds.
 const LIFE: Time = 600;
 
 /// The most tickets.
 const MOST: usize = 1024;
+
+/// How many tokens of the relay are remembered: some come twice.
+const MOST_KNOWN: usize = 64;
+
+/// Peers that wait at the hub's relay.
+#[derive(Debug, Default)]
+pub struct Calls {
+    waiting: Vec<Call>,
+    known: VecDeque<Token>,
+}
+
+impl Calls {
+    /// Takes note of the way of a peer. The relay is where the hub is, and nowhere else.
+    pub fn add(&mut self, hub: Option<IpAddr>, way: &Way) {
+        let Calls { waiting, known } = self;
+        if let (Way::Relay { port, token, .. }, Some(hub)) = (way, hub)
+            && !known.contains(token)
+        {
+            known.truncate(MOST_KNOWN - 1);
+            known.push_front(*token);
+            waiting.push(Call {
+                address: SocketAddr::new(hub, *port),
+                token: *token,
+            });
+        }
+    }
+
+    /// Those to which nobody has gone.
+    pub fn take(&mut self) -> Vec<Call> {
+        std::mem::take(&mut self.waiting)
+    }
+}
 
 /// A file that may come.
 #[derive(Clone, Debug, PartialEq, Eq)]

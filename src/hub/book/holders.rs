@@ -72,6 +72,15 @@ impl Book {
         Ok(self.run(text, params![holder, is_reached])? > 0)
     }
 
+    /// Whether a holder is reached; `None` while that is not known.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn is_reached(&self, holder: UserId) -> Result<Option<bool>> {
+        let text = "SELECT reach FROM holder WHERE user = ?1";
+        Ok(self.find(text, [holder], |row| row.get(0))?.flatten())
+    }
+
     /// The port that a holder listens on.
     ///
     /// # Errors

@@ -38,8 +38,6 @@ pub struct Terms {
     pub heal_rate: u64,
     /// In how many seconds a day's audits are done.
     pub audit_cycle: Time,
-    /// How often it is looked whether holders are reached; zero for never.
-    pub probe_cycle: Duration,
 }
 
 /// Copies on their way between holders.
@@ -106,11 +104,6 @@ impl Care {
         self.terms.audit_cycle
     }
 
-    /// How often it is looked whether holders are reached; zero for never.
-    pub fn probe_cycle(&self) -> Duration {
-        self.terms.probe_cycle
-    }
-
     /// Whether one more copy may be sent now.
     pub fn has_room(&mut self) -> bool {
         #[allow(clippy::cast_precision_loss, reason = "a rate")]
@@ -146,14 +139,10 @@ impl Care {
             warn_after,
             gone_after,
             audit_cycle,
-            probe_cycle,
             ..
         } = self.terms;
-        let least = warn_after.min(gone_after).min(audit_cycle);
-        let least = Duration::from_secs(u64::try_from(least).unwrap_or(0));
-        let probe = Some(probe_cycle).filter(|cycle| !cycle.is_zero());
-        let least = probe.map_or(least, |probe| least.min(probe)) / 2;
-        least.clamp(BUSY, IDLE)
+        let least = warn_after.min(gone_after).min(audit_cycle) / 2;
+        Duration::from_secs(u64::try_from(least).unwrap_or(0)).clamp(BUSY, IDLE)
     }
 }
 
@@ -165,6 +154,7 @@ impl Broker {
             return Ok(self.care.at);
         }
         self.look_again(book)?;
+        self.relays.expire();
         if self.is_rebuilt {
             // Nobody has said yet what is where.
             self.care.at = at + IDLE;
@@ -293,7 +283,10 @@ impl Broker {
 
     fn ask_to_take(&mut self, book: &Book, bound: Bound, sending: &Sending) -> Result<bool> {
         let (owner, source) = (book.account(bound.owner)?, book.account(sending.source)?);
-        let way = self.line_of(sending.source).map(|line| line.way());
+        let way = match self.holders.get(&sending.source).copied() {
+            Some(dialler) => self.way_from(book, dialler, bound.to)?,
+            None => None,
+        };
         let Some((way, key)) = way.zip(source.holder_key) else {
             return Ok(false);
         };
@@ -327,7 +320,10 @@ impl Broker {
     }
 
     fn ask_to_give(&mut self, book: &Book, bound: Bound, work: &Work) -> Result<bool> {
-        let Some((way, user, key)) = self.way_to(book, bound.to)? else {
+        let Some(dialler) = self.holders.get(&work.sending.source).copied() else {
+            return Ok(false);
+        };
+        let Some((way, user, key)) = self.way_to(book, dialler, bound.to)? else {
             return Ok(false);
         };
         let owner = book.account(bound.owner)?;
@@ -339,8 +335,7 @@ impl Broker {
             old: old.map(|old| old.name),
             ..Tra::new(bound.name, way, user, key)
         };
-        let to = self.holders.get(&work.sending.source).copied();
-        Ok(self.ask(to, send, Asked::Give(bound), self.patience))
+        Ok(self.ask(Some(dialler), send, Asked::Give(bound), self.patience))
     }
 
     /// Takes what the sender says about that.

@@ -4,7 +4,7 @@ use crate::hub::book::{Book, Report, Result};
 use crate::ipc::figures::{Board, Figure, Pace};
 
 /// All of it, in the order of the constants below.
-pub static FIGURES: [Figure; 15] = [
+pub static FIGURES: [Figure; 16] = [
     Figure::gauge("users", "Users of the hub."),
     Figure::gauge("keepers", "Keepers that share something."),
     Figure::gauge("keepers_online", "Those that are online."),
@@ -29,12 +29,17 @@ pub static FIGURES: [Figure; 15] = [
     ),
     Figure::counter("audits_failed", "Those that were wrong, late or missing."),
     Figure::counter("refused", "Requests that were refused."),
+    Figure::gauge(
+        "relay_lines",
+        "Pairs of peers that speak to each other by the relay.",
+    ),
 ];
 const LINES: usize = 4;
 pub(super) const HEALS: usize = 11;
 pub(super) const PASSED: usize = 12;
 pub(super) const FAILED: usize = 13;
 pub(super) const REFUSED: usize = 14;
+const RELAYS: usize = 15;
 
 /// Publishes them.
 #[derive(Debug)]
@@ -56,9 +61,10 @@ impl Publisher {
     }
 
     /// Publishes what there is.
-    pub(super) fn publish(&mut self, book: &Book, lines: usize) -> Result<()> {
+    pub(super) fn publish(&mut self, book: &Book, lines: usize, relays: usize) -> Result<()> {
         let Publisher { board, pace } = self;
         board.set(LINES, lines as u64);
+        board.set(RELAYS, relays as u64);
         pace.count(|| {
             let Report {
                 users,

@@ -31,7 +31,7 @@ pub struct Gate {
     /// The channel to it.
     pub channel: Pipe<Answer, Ask>,
     /// Who is in, once the session may follow.
-    pub admitted: Option<(User, Role)>,
+    pub admitted: Option<(User, Option<Role>)>,
     stage: Stage,
 }
 
@@ -126,6 +126,13 @@ impl Broker {
                 }
                 _ => Ok(reply(Reply::NotAllowed)),
             },
+            Ask::Relay(token) => Ok(match self.relays.admit(token) {
+                Some(user) => {
+                    gate.admitted = Some((user, None));
+                    Answer::Admitted
+                }
+                None => Answer::Closed,
+            }),
         }
     }
 
@@ -207,7 +214,7 @@ impl Broker {
             gate.stage = Stage::Keyless(who);
             return Ok(reply(Reply::KeyNeeded));
         }
-        gate.admitted = Some((who.user, who.role));
+        gate.admitted = Some((who.user, Some(who.role)));
         Ok(Answer::Admitted)
     }
 
@@ -282,7 +289,7 @@ impl Broker {
         match learned {
             Ok(()) => {
                 log::info!(peer:% = gate.peer, user = user.as_str(), role = role.word(); "key taken");
-                gate.admitted = Some((user.clone(), *role));
+                gate.admitted = Some((user.clone(), Some(*role)));
                 Ok(Answer::Admitted)
             }
             Err(crate::hub::book::Trouble::Refused(refusal)) => Ok(reply(refusal)),

@@ -74,7 +74,7 @@ impl Broker {
 
     /// Where a holder would be reached: where its line comes from, at the port that it
     /// shares. Nobody is looked for elsewhere.
-    fn address_of(&self, book: &Book, holder: UserId) -> Result<Option<SocketAddr>> {
+    pub(super) fn address_of(&self, book: &Book, holder: UserId) -> Result<Option<SocketAddr>> {
         let number = self.holders.get(&holder);
         let Some(line) = number.and_then(|number| self.lines.get(number)) else {
             return Ok(None);
@@ -87,7 +87,7 @@ impl Broker {
     fn look_for(&mut self, book: &Book, holder: UserId) -> Result<()> {
         let key = book.account(holder)?.holder_key;
         let address = self.address_of(book, holder)?;
-        let is_on = !self.care.probe_cycle().is_zero();
+        let is_on = !self.probe_cycle.is_zero();
         let Some((address, key)) = address.zip(key).filter(|_| is_on) else {
             return Ok(());
         };
@@ -105,7 +105,7 @@ impl Broker {
 
     /// The same for those for whom nobody has looked for long.
     pub(super) fn look_again(&mut self, book: &Book) -> Result<()> {
-        let cycle = self.care.probe_cycle();
+        let cycle = self.probe_cycle;
         if cycle.is_zero() {
             return Ok(());
         }

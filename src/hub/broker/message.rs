@@ -2,9 +2,12 @@
 //! it is decides who speaks; nothing in a message does.
 
 use std::net::IpAddr;
+use std::os::fd::OwnedFd;
 
 use crate::hub::prober::{Job, Probed};
-use crate::hub::wire::{Checksum, Exporter, Key, Line, LoginKey, Random, Role, Signature, User};
+use crate::hub::wire::{
+    Checksum, Exporter, Key, Line, LoginKey, Random, Role, Signature, Token, User,
+};
 use crate::ipc::Pipe;
 use crate::ipc::codec::codec;
 use crate::ipc::orders::Tag;
@@ -27,9 +30,21 @@ pub enum NewCaller {
     },
     /// The prober, in place of the one before.
     Prober(Pipe<Job, Probed>),
+    /// The session of a relay line.
+    Relay {
+        /// Whom it serves.
+        user: User,
+        /// The channel to it.
+        channel: Pipe<ToRelay, FromRelay>,
+    },
 }
 
-codec!(enum NewCaller { 1 => Gate(gate), 2 => Session { card, channel }, 3 => Prober(channel) });
+codec!(enum NewCaller {
+    1 => Gate(gate),
+    2 => Session { card, channel },
+    3 => Prober(channel),
+    4 => Relay { user, channel },
+});
 
 /// Whom a session serves.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,8 +66,8 @@ pub struct Admitted {
     pub tag: Tag,
     /// Who has logged in.
     pub user: User,
-    /// As what.
-    pub role: Role,
+    /// As what; `None` on a relay line.
+    pub role: Option<Role>,
     /// The channel to it.
     pub gate: GatePipe,
 }
@@ -87,12 +102,15 @@ pub enum Ask {
         /// The proof, where there is one.
         proof: Option<Signature>,
     },
+    /// Whose token of the relay this is.
+    Relay(Token),
 }
 
 codec!(enum Ask {
     1 => LogIn { user, role, exporter },
     2 => Respond { response, sig },
     3 => Key { key, login, proof },
+    4 => Relay(token),
 });
 
 /// What a gate is answered.
@@ -120,6 +138,28 @@ codec!(enum Answer {
     3 => Reply(line),
     4 => Closed,
 });
+
+/// What the session of a relay line sends: its peer is here.
+#[derive(Debug)]
+pub struct FromRelay {
+    /// Its token.
+    pub token: Token,
+    /// Its connection.
+    pub socket: OwnedFd,
+}
+
+codec!(struct FromRelay { token, socket });
+
+/// What the broker sends to it, once the other peer is here, too.
+#[derive(Debug)]
+pub enum ToRelay {
+    /// Pass bytes on between it and this connection.
+    Splice(OwnedFd),
+    /// Another session does.
+    Met,
+}
+
+codec!(enum ToRelay { 1 => Splice(socket), 2 => Met });
 
 /// What a session sends.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -12,6 +12,7 @@ mod line;
 pub mod message;
 mod owners;
 pub mod process;
+mod relays;
 mod reports;
 mod returns;
 mod sources;
@@ -26,6 +27,7 @@ use self::line::{Asked, Asker, Dirty, Line, Said};
 use self::message::{FromSession, ToSession};
 use self::owners::Placing;
 use self::process::Settings;
+use self::relays::Relays;
 use super::book::{Account, Book, Online, Result, Time, Trouble, UserId};
 use super::prober::Job;
 use super::state::State;
@@ -74,8 +76,12 @@ pub struct Broker {
     placings: HashMap<(Asker, Name), Placing>,
     /// Copies on their way between holders.
     care: Care,
+    /// Peers that are to meet at the relay.
+    relays: Relays,
     /// Holders for which the prober is to look.
     probes: VecDeque<Job>,
+    /// How often it looks for each; zero for never.
+    probe_cycle: Duration,
     /// When the wait for an answer is over.
     due: BTreeSet<(Instant, u64, Id)>,
     /// Logins that have failed, for the daemon.
@@ -102,7 +108,9 @@ impl Broker {
             online: Online::new(),
             placings: HashMap::new(),
             care: Care::new(settings.terms),
+            relays: Relays::new(settings.relay_port, settings.relay_lines),
             probes: VecDeque::new(),
+            probe_cycle: settings.probe_cycle,
             due: BTreeSet::new(),
             failures: Vec::new(),
             events: Vec::new(),

@@ -183,7 +183,8 @@ impl Broker {
     ) -> Result<bool> {
         let ((number, _), name) = of;
         let owner = book.account(placing.owner)?;
-        let Some((line, key)) = self.lines.get(&number).zip(owner.key) else {
+        let way = self.way_from(book, number, holder)?;
+        let Some((way, key)) = way.zip(owner.key) else {
             return Ok(false);
         };
         let receive = Rcv {
@@ -191,7 +192,7 @@ impl Broker {
             size: Some(placing.size),
             kind: Some(placing.kind),
             purpose: Some(Purpose::Backup),
-            ..Rcv::new(line.way(), owner.name, key)
+            ..Rcv::new(way, owner.name, key)
         };
         let to = self.holders.get(&holder).copied();
         let (asker, name) = of;
@@ -235,7 +236,7 @@ impl Broker {
         let owner = placing.owner;
         let reason = match answer {
             Some(Code::MaySend) => {
-                return match self.way_to(book, holder)? {
+                return match self.way_to(book, of.0.0, holder)? {
                     Some((way, user, key)) => {
                         let goes = Dst::new(of.1, way, user, key, number);
                         if let Some(line) = self.lines.get_mut(&of.0.0) {

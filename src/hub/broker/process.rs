@@ -15,10 +15,11 @@ use rustix::io::Errno;
 use super::figures::Publisher;
 use super::gates::Gate;
 use super::line::Line;
-use super::message::{Admitted, Answer, NewCaller};
+use super::message::{Admitted, Answer, FromRelay, NewCaller, ToRelay};
 use super::{Broker, Terms};
 use crate::hub::book::{Book, Result, Rules, Trouble};
 use crate::hub::prober::{Job, Probed};
+use crate::hub::wire::User;
 use crate::ipc::Pipe;
 use crate::ipc::figures::Board;
 use crate::session::audit::Record;
@@ -52,6 +53,12 @@ pub struct Settings {
     pub is_rebuilt: bool,
     /// What becomes of copies without their owner.
     pub terms: Terms,
+    /// How often it is looked whether a holder is reached; zero for never.
+    pub probe_cycle: Duration,
+    /// Where the relay is, if there is one, and how many lines it has at most.
+    pub relay_port: Option<u16>,
+    /// As above.
+    pub relay_lines: usize,
     /// When failed logins are blocked.
     pub limits: Limits,
 }
@@ -93,6 +100,7 @@ pub fn run(store: &Path, settings: Settings, blocked: File, of: Channels) -> io:
         book,
         gates: HashMap::new(),
         prober: None,
+        relays: HashMap::new(),
         next: DAEMON + 1,
         tick: Instant::now(),
         due: None,
@@ -114,6 +122,8 @@ struct Office {
     gates: HashMap<u64, Gate>,
     /// The prober, and its number among the callers.
     prober: Option<(u64, Pipe<Job, Probed>)>,
+    /// Sessions of relay lines, and whom they serve.
+    relays: HashMap<u64, (User, Pipe<ToRelay, FromRelay>)>,
     /// The number of the next caller.
     next: u64,
     /// When what is due every minute is done.
@@ -203,6 +213,10 @@ impl Office {
                     epoll::add(&self.poller, &channel, data, epoll::EventFlags::IN)?;
                     self.prober = Some((number, channel));
                 }
+                NewCaller::Relay { user, channel } => {
+                    epoll::add(&self.poller, &channel, data, epoll::EventFlags::IN)?;
+                    self.relays.insert(number, (user, channel));
+                }
             }
         }
         Ok(true)
@@ -216,6 +230,7 @@ impl Office {
             book,
             gates,
             prober,
+            relays,
             said,
             ..
         } = self;
@@ -230,6 +245,7 @@ impl Office {
                     (None, Some((of, prober))) if of == number => {
                         hear_prober(broker, book, prober)?
                     }
+                    _ if relays.contains_key(number) => hear_relay(broker, relays, *number),
                     (None, _) => hear_line(broker, book, *number)?,
                 };
                 if !goes_on {
@@ -261,8 +277,10 @@ impl Office {
         for number in ended {
             self.gates.remove(&number);
             self.prober.take_if(|(of, _)| *of == number);
+            self.end_relay(number);
         }
         self.have_probed();
+        self.tell_relays();
         for failure in self.broker.failures.drain(..) {
             // Under a flood some stay uncounted.
             let _ = self.daemon.try_send(&Err(failure));
@@ -291,6 +309,26 @@ impl Office {
         let jobs = &mut self.broker.probes;
         while jobs.front().is_some_and(|job| prober.try_send(job).is_ok()) {
             jobs.pop_front();
+        }
+    }
+
+    /// Tells sessions of relay lines what has come of their peers, and ends those that are
+    /// over.
+    fn tell_relays(&mut self) {
+        for (number, message) in std::mem::take(&mut self.broker.relays.said) {
+            let relay = self.relays.get(&number);
+            if relay.is_some_and(|(_, channel)| channel.try_send(&message).is_err()) {
+                self.broker.relays.over.push(number);
+            }
+        }
+        for number in std::mem::take(&mut self.broker.relays.over) {
+            self.end_relay(number);
+        }
+    }
+
+    fn end_relay(&mut self, number: u64) {
+        if self.relays.remove(&number).is_some() {
+            self.broker.relays.gone(number);
         }
     }
 
@@ -336,8 +374,9 @@ impl Office {
             event.report(&self.publisher, self.auditor.as_ref())?;
         }
         let lines = self.broker.lines.len();
+        let relays = self.broker.relays.busy();
         self.publisher
-            .publish(&self.book, lines)
+            .publish(&self.book, lines, relays)
             .map_err(io::Error::other)
     }
 
@@ -400,6 +439,25 @@ fn hear_prober(broker: &mut Broker, book: &Book, prober: &Pipe<Job, Probed>) -> 
         }
     }
     Ok(true)
+}
+
+/// Takes note of who is here for the relay; whether its session goes on.
+fn hear_relay(
+    broker: &mut Broker,
+    relays: &HashMap<u64, (User, Pipe<ToRelay, FromRelay>)>,
+    number: u64,
+) -> bool {
+    let Some((user, channel)) = relays.get(&number) else {
+        return false;
+    };
+    match channel.try_receive() {
+        Ok(Some(it)) => {
+            broker.relays.come(number, user, it);
+            true
+        }
+        Err(e) => e.kind() == io::ErrorKind::WouldBlock,
+        Ok(None) => false,
+    }
 }
 
 /// Does what a session has sent; whether its line goes on.

@@ -94,7 +94,10 @@ impl Broker {
 
     fn ask_to_lend(&mut self, book: &Book, bound: Bound, sending: &Sending) -> Result<bool> {
         let to = book.account(bound.to)?;
-        let way = self.line_of(bound.to).map(|line| line.way());
+        let way = match self.holders.get(&bound.to).copied() {
+            Some(dialler) => self.way_from(book, dialler, sending.source)?,
+            None => None,
+        };
         let Some((way, key)) = way.zip(to.holder_key) else {
             return Ok(false);
         };
@@ -128,7 +131,10 @@ impl Broker {
             }
         }
         let owner = book.account(bound.owner)?;
-        let Some((way, user, key)) = self.way_to(book, sending.source)? else {
+        let Some(dialler) = self.holders.get(&bound.to).copied() else {
+            return Ok(());
+        };
+        let Some((way, user, key)) = self.way_to(book, dialler, sending.source)? else {
             return Ok(());
         };
         let fetch = Srr {

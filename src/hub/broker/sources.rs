@@ -13,15 +13,22 @@ use crate::hub::wire::{
 const AT_ONCE: u32 = 4096;
 
 impl Broker {
-    /// How peers reach a holder that is ready: its way, its name and its key.
-    pub(super) fn way_to(&self, book: &Book, holder: UserId) -> Result<Option<(Way, User, Key)>> {
-        let number = self.holders.get(&holder);
-        let Some(line) = number.and_then(|number| self.lines.get(number)) else {
-            return Ok(None);
+    /// How who has this line reaches a holder that is ready: its way, its name and its
+    /// key.
+    pub(super) fn way_to(
+        &mut self,
+        book: &Book,
+        dialler: u64,
+        holder: UserId,
+    ) -> Result<Option<(Way, User, Key)>> {
+        let account = book.account(holder)?;
+        let way = match self.holders.contains_key(&holder) {
+            true => self.way_by_line(book, dialler, holder)?,
+            false => None,
         };
-        let way = line.way_at(book.port(holder)?);
-        let key = book.account(holder)?.holder_key;
-        Ok(key.map(|key| (way, line.card.user.clone(), key)))
+        Ok(way
+            .zip(account.holder_key)
+            .map(|(way, key)| (way, account.name, key)))
     }
 
     pub(super) fn recover(
@@ -44,8 +51,7 @@ impl Broker {
             rest: vec![holder],
             is_elsewhere: false,
         };
-        self.search(asker, user, search);
-        Ok(())
+        self.search(book, asker, user, search)
     }
 
     fn list(
@@ -147,28 +153,37 @@ impl Broker {
             rest: sources,
             is_elsewhere,
         };
-        self.search(asker, user, search);
-        Ok(())
+        self.search(book, asker, user, search)
     }
 
     /// Asks the next holder whether it sends. A change that came before stays, so a
     /// failure is answered here.
-    fn search(&mut self, asker: Asker, user: &Account, mut search: Search) {
+    fn search(
+        &mut self,
+        book: &Book,
+        asker: Asker,
+        user: &Account,
+        mut search: Search,
+    ) -> Result<()> {
         while let Some(holder) = search.rest.pop() {
-            let owner = self.lines.get(&asker.0).zip(user.key);
-            let Some((line, key)) = owner else {
-                return self.reply(asker, Reply::NotAllowed);
+            let Some(key) = user.key else {
+                self.reply(asker, Reply::NotAllowed);
+                return Ok(());
+            };
+            let Some(way) = self.way_from(book, asker.0, holder)? else {
+                search.is_elsewhere = true;
+                continue;
             };
             let send = Let {
                 name: search.file.map(|(name, _)| name),
                 size: search.file.map(|(_, size)| size),
                 purpose: Some(Purpose::Recover),
-                ..Let::new(line.way(), user.name.clone(), key)
+                ..Let::new(way, user.name.clone(), key)
             };
             let to = self.holders.get(&holder).copied();
             let asked = Asked::Send(asker, search.clone());
             if self.ask(to, send, asked, self.patience) {
-                return;
+                return Ok(());
             }
             search.is_elsewhere = true;
         }
@@ -177,6 +192,7 @@ impl Broker {
             false => Reply::NoSuchFile,
         };
         self.reply(asker, refusal);
+        Ok(())
     }
 
     /// Takes what a holder says about sending.
@@ -193,7 +209,7 @@ impl Broker {
         };
         let user = book.account(user)?;
         if answer == Some(Code::MaySend)
-            && let Some((way, name, key)) = self.way_to(book, holder)?
+            && let Some((way, name, key)) = self.way_to(book, asker.0, holder)?
         {
             let source = Src {
                 name: search.file.map(|(name, _)| name),
@@ -214,8 +230,7 @@ impl Broker {
             (Some(Code::NoSuchFile), None) => {}
             _ => search.is_elsewhere = true,
         }
-        self.search(asker, &user, search);
-        Ok(())
+        self.search(book, asker, &user, search)
     }
 
     pub(super) fn find_user(
@@ -268,8 +283,8 @@ impl Broker {
         let is_holder = self.role(asker.0) != Some(Role::Holder);
         let way = match is_holder {
             true => self
-                .way_to(book, other)?
-                .map(|(way, _, key)| (way, Some(key))),
+                .address_of(book, other)?
+                .map(|address| (Way::Direct(address), account.holder_key)),
             false => self
                 .owners_lines(other)
                 .next()

@@ -10,6 +10,7 @@ use super::talk::Talk;
 use super::{ALPN, DIAL, LABEL, LOGIN, PeerError, Result, SILENCE, connect};
 use crate::hub::wire::request::Ds1;
 use crate::hub::wire::{Exporter, Id, Key, Line, Message, Purpose, Reply, Request, Token};
+use crate::net::Link;
 use crate::net::tls::client::Tls;
 
 /// What the listener is called in the handshake; nobody looks at it.
@@ -44,7 +45,23 @@ impl PeerLine {
     /// # Errors
     /// `Unreachable`, `NotPinned` for another key, and others.
     pub fn dial(addresses: &[SocketAddr], key: &Key) -> Result<PeerLine> {
+        let (link, _) = connect(addresses, DIAL)?;
+        PeerLine::over(link, key)
+    }
+
+    /// The same by a relay at one of these addresses, which has this token for us. The
+    /// listener comes there, too.
+    ///
+    /// # Errors
+    /// As above; the relay ends a line whose token it does not know.
+    pub fn meet(addresses: &[SocketAddr], token: Token, key: &Key) -> Result<PeerLine> {
         let (mut link, _) = connect(addresses, DIAL)?;
+        link.set_deadline(Some(Instant::now() + LOGIN))?;
+        link.write(&mut token.relay_line())?;
+        PeerLine::over(link, key)
+    }
+
+    fn over(mut link: Link, key: &Key) -> Result<PeerLine> {
         link.set_deadline(Some(Instant::now() + LOGIN))?;
         let tls = Tls::for_key(key.0).map_err(PeerError::Tls)?;
         let exported = tls.connect_exporting(&mut link, HOST, ALPN, LABEL)?;

@@ -55,10 +55,26 @@ fn is_address(address: &SocketAddr) -> bool {
 
 fn is_host(host: &str) -> bool {
     let inside = host.strip_prefix('[').and_then(|it| it.strip_suffix(']'));
-    let is_letter = |c: u8| c.is_ascii_alphanumeric() || c == b'.' || c == b'-';
+    let is_letter = |c: u8| c.is_ascii_alphanumeric() || b".-_".contains(&c);
     match inside {
         Some(v6) => v6.parse::<std::net::Ipv6Addr>().is_ok(),
         None => (1..=MAX_HOST).contains(&host.len()) && host.bytes().all(is_letter),
+    }
+}
+
+/// The first line of a relay line, in bytes.
+pub const RELAY_LINE: usize = 28;
+
+impl Token {
+    /// The first line of a relay line.
+    pub fn relay_line(self) -> Vec<u8> {
+        format!("RLY {}\r\n", self.text()).into_bytes()
+    }
+
+    /// The token in that.
+    pub fn of_relay_line(line: &[u8]) -> Option<Token> {
+        let line = std::str::from_utf8(line).ok()?;
+        Token::read(line.strip_prefix("RLY ")?.strip_suffix("\r\n")?)
     }
 }
 

@@ -14,7 +14,7 @@ mod tests;
 mod value;
 mod words;
 
-pub use address::{DEFAULT_PORT, Way};
+pub use address::{DEFAULT_PORT, RELAY_LINE, Way};
 pub use bytes::{Checksum, Exporter, Key, LoginKey, Name, Nonce, Random, RunId, Signature, Token};
 pub use fields::Bad;
 #[cfg(feature = "testing")]

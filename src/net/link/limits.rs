@@ -98,7 +98,7 @@ impl Pace {
     }
 
     /// Notes bytes moved and waits until they are due.
-    fn moved(&self, bytes: usize) {
+    pub fn moved(&self, bytes: usize) {
         let wait = self.wait_for(bytes as u64, now());
         if wait >= SHORTEST_WAIT {
             std::thread::sleep(wait);

@@ -11,6 +11,7 @@ mod lossy;
 mod lost;
 mod machines;
 mod many;
+mod relay;
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
@@ -176,6 +177,11 @@ impl Friend {
     fn join(hub: &Hub, name: &'static str, different: Different) -> Friend {
         let desk = Desk::new();
         join(hub, &desk, name, "2");
+        Friend::with_key(hub, name, desk, different)
+    }
+
+    /// One that has joined.
+    fn with_key(hub: &Hub, name: &'static str, desk: Desk, different: Different) -> Friend {
         let key = desk.path("keeper.key");
         desk.fine(&["hub", "holder-key", &desk.text("keeper.key")]);
         if let Some(way) = different.hub {

@@ -1,6 +1,6 @@
 //! A keeper of tfd's next to a hub of tfd's, and owners that dial it.
 
-mod circle;
+pub mod circle;
 mod crash;
 mod files;
 mod healing;

@@ -56,7 +56,10 @@ impl Shop {
         let time = u64::try_from(self.stock.now).expect("time");
         let ready = FromLine::Ready {
             time,
-            is_near,
+            hub: match is_near {
+                true => [10, 0, 0, 1].into(),
+                false => [192, 0, 2, 1].into(),
+            },
             is_rebuilt: false,
         };
         self.stock.hear_line(ready).expect("heard");

@@ -19,7 +19,7 @@ impl Shop {
     fn ready_to_rebuild(&mut self) {
         let ready = FromLine::Ready {
             time: self.stock.hub_time(),
-            is_near: true,
+            hub: [127, 0, 0, 1].into(),
             is_rebuilt: true,
         };
         self.stock.hear_line(ready).expect("heard");
@@ -76,7 +76,7 @@ fn a_store_that_has_neither_files_nor_database_is_a_new_one() {
     let time = shop.stock.hub_time();
     let ready = FromLine::Ready {
         time,
-        is_near: true,
+        hub: [127, 0, 0, 1].into(),
         is_rebuilt: false,
     };
     shop.stock.hear_line(ready).expect("heard");
