@@ -200,10 +200,7 @@ impl Homes {
             }
             ip(&format!("-n {router} route add default via {out}.1"))?;
             ip(&format!("-n {inner} route add default via {own}.1"))?;
-            command(
-                "ip",
-                &format!("netns exec {router} sysctl -qw net.ipv4.ip_forward=1"),
-            )?;
+            routers[side].forward()?;
             command("ip", &format!("netns exec {router} nft add table ip home"))?;
             for rule in [
                 "add chain ip home out { type nat hook postrouting priority 100; }",
@@ -214,10 +211,7 @@ impl Homes {
                 command("ip", &format!("netns exec {router} nft {rule}"))?;
             }
         }
-        command(
-            "ip",
-            &format!("netns exec {} sysctl -qw net.ipv4.ip_forward=1", net.0),
-        )?;
+        net.forward()?;
         Ok(Homes {
             net,
             home,
@@ -244,6 +238,12 @@ impl Namespace {
     fn make(name: String) -> Result<Namespace, String> {
         ip(&format!("netns add {name}"))?;
         Ok(Namespace(name))
+    }
+
+    /// Has it pass packets on.
+    fn forward(&self) -> Result<(), String> {
+        let written = self.run(|| std::fs::write("/proc/sys/net/ipv4/ip_forward", "1"));
+        written.map_err(|e| format!("ip_forward: {e}"))
     }
 
     /// Does something in a thread that has entered the namespace.
