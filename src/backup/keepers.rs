@@ -56,7 +56,7 @@ pub(super) trait Copies: Send + Sync {
 
     /// Reads one of these chunks back from each keeper that this run has dealt with;
     /// `opens` says whether it is one.
-    fn prove(&self, _: &[Sample], _: &dyn Fn(&[u8]) -> bool) {}
+    fn prove(&self, _: &[Sample], _: &Opens<'_>) {}
 
     /// Whether each read of a part takes a while.
     fn is_far(&self) -> bool {
@@ -98,12 +98,25 @@ pub(super) trait Copies: Send + Sync {
     fn location(&self) -> String;
 }
 
-/// A chunk of a pack, sealed.
+/// A chunk, and where it is.
 pub(super) struct Sample {
+    /// The pack.
     pub(super) name: Name,
     pub(super) offset: u32,
     pub(super) length: u32,
+    pub(super) chunk: Chunk,
 }
+
+/// What is sealed there.
+pub(super) struct Chunk {
+    /// Its SHA-256, in hex.
+    pub(super) digits: String,
+    /// Its bytes, if it is compressed.
+    pub(super) size: Option<u32>,
+}
+
+/// Whether what was read is this chunk, sealed.
+pub(super) type Opens<'a> = dyn Fn(&Chunk, &[u8]) -> bool + 'a;
 
 /// What a run does with files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -287,7 +300,7 @@ impl Keepers {
     }
 
     /// Reads one of these chunks back from each keeper that this run has dealt with.
-    pub(super) fn prove(&self, samples: &[Sample], opens: &dyn Fn(&[u8]) -> bool) {
+    pub(super) fn prove(&self, samples: &[Sample], opens: &Opens<'_>) {
         self.copies.prove(samples, opens);
     }
 

@@ -2,6 +2,7 @@
 //! needs is removed, and all copies are looked at.
 
 use std::collections::BTreeMap;
+use std::num::NonZero;
 use std::time::Duration;
 
 use jiff::Span;
@@ -12,7 +13,7 @@ use rustic_core::{
 };
 
 use super::keeper::{Kind, Name};
-use super::keepers::Sample;
+use super::keepers::{Chunk, Sample};
 use super::library::take_warnings;
 use super::repository::{Repository, Snapshot};
 use super::source::globs;
@@ -179,7 +180,8 @@ impl Repository {
         let packs = index.map_or(Vec::new(), |index| index.packs);
         let sample = |_: usize| {
             let pack = drawn(&packs)?;
-            let place = drawn(&pack.blobs)?.location;
+            let blob = drawn(&pack.blobs)?;
+            let place = blob.location;
             let name = Name {
                 kind: Kind::Data,
                 digits: pack.id.to_hex().to_string(),
@@ -188,6 +190,10 @@ impl Repository {
                 name,
                 offset: place.offset,
                 length: place.length,
+                chunk: Chunk {
+                    digits: blob.id.to_hex().to_string(),
+                    size: place.uncompressed_length.map(NonZero::get),
+                },
             })
         };
         (0..SAMPLES).filter_map(sample).collect()

@@ -10,7 +10,7 @@ use rustic_core::{
     RepairIndexOptions, RepositoryBackends, RepositoryOptions, SnapshotOptions,
 };
 
-use super::keepers::Keepers;
+use super::keepers::{Chunk, Keepers};
 use super::library::{Backend, collect_warnings, sentence, take_warnings};
 use super::restore::{Chunks, Library, Restored, Restoring};
 use super::seed::{Seal, Seed};
@@ -175,7 +175,7 @@ impl Repository {
         let left_out = meter.take_left_out();
         let warnings = warnings_besides(left_out.len());
         let made = made?;
-        let opens = |sealed: &[u8]| self.seal.fits(sealed);
+        let opens = |chunk: &Chunk, sealed: &[u8]| self.seal.opens(sealed, chunk);
         self.keepers.prove(&samples, &opens);
         Made::of(&made, left_out, warnings)
     }

@@ -13,6 +13,7 @@ use openssl::sign::{Signer, Verifier};
 use rustic_core::repofile::MasterKey;
 use zeroize::Zeroizing;
 
+use super::keepers::Chunk;
 use super::{BackupError, Result};
 use crate::hub::peer::signer::Keys;
 use crate::hub::proofs::SigningKey;
@@ -156,13 +157,21 @@ impl Seal {
         Ok(Seal(Aes256CtrPoly1305Aes::new(&key.ok_or_else(wrong)?)))
     }
 
-    /// Whether this is a chunk as it was sealed.
-    pub(super) fn fits(&self, sealed: &[u8]) -> bool {
-        let parts = sealed.split_at_checked(NONCE);
-        parts.is_some_and(|(nonce, rest)| {
-            let opened = self.0.decrypt(Nonce::from_slice(nonce), rest);
-            opened.is_ok()
-        })
+    /// Whether this is that chunk as it was sealed, and not another one.
+    pub(super) fn opens(&self, sealed: &[u8], chunk: &Chunk) -> bool {
+        self.open(sealed, chunk.size)
+            .is_some_and(|bytes| hex(&sha256(&bytes)) == chunk.digits)
+    }
+
+    /// What is sealed; of these many bytes, if it is compressed.
+    fn open(&self, sealed: &[u8], size: Option<u32>) -> Option<Vec<u8>> {
+        let (nonce, rest) = sealed.split_at_checked(NONCE)?;
+        let opened = self.0.decrypt(Nonce::from_slice(nonce), rest).ok()?;
+        let Some(size) = size else {
+            return Some(opened);
+        };
+        let size = usize::try_from(size).ok()?;
+        zstd::bulk::decompress(&opened, size).ok()
     }
 }
 
@@ -270,20 +279,37 @@ mod tests {
     }
 
     #[test]
-    fn a_sealed_chunk_is_known_and_one_that_was_changed_is_not() {
+    fn a_sealed_chunk_is_known_and_no_other_is_taken_for_it() {
         let seal = Seal::of(&anna()).expect("seal");
         let mut sealed: Vec<u8> = (0..16).collect();
         let rest = "74de249f4a11f521d2756e97243b9cb4ca05c7f116ae6a0e0e154b";
         let pairs = rest.as_bytes().chunks(2);
         let digits = |pair| u8::from_str_radix(str::from_utf8(pair).expect("text"), 16);
         sealed.extend(pairs.map(|pair| digits(pair).expect("digits")));
-        assert!(seal.fits(&sealed));
+        let bytes = seal.open(&sealed, None).expect("opened");
+        let chunk = |bytes: &[u8], size| Chunk {
+            digits: hex(&sha256(bytes)),
+            size,
+        };
+        let it = chunk(&bytes, None);
+        assert!(seal.opens(&sealed, &it));
         for at in 0..sealed.len() {
             let mut other = sealed.clone();
             other[at] ^= 1;
-            assert!(!seal.fits(&other), "{at}");
-            assert!(!seal.fits(&sealed[..at]), "{at}");
+            assert!(!seal.opens(&other, &it), "{at}");
+            assert!(!seal.opens(&sealed[..at], &it), "{at}");
         }
+        // Another chunk of this owner has a seal as well.
+        assert!(!seal.opens(&sealed, &chunk(b"other", None)));
+        assert!(!seal.opens(&sealed, &chunk(&bytes, Some(5))));
+        let text = b"a chunk ".repeat(1000);
+        let packed = zstd::bulk::compress(&text, 3).expect("compressed");
+        let nonce: Vec<u8> = (1..17).collect();
+        let packed = seal.0.encrypt(Nonce::from_slice(&nonce), &packed[..]);
+        let sealed = [nonce, packed.expect("sealed")].concat();
+        assert!(seal.opens(&sealed, &chunk(&text, Some(8000))));
+        assert!(!seal.opens(&sealed, &chunk(&text, Some(7999))));
+        assert!(!seal.opens(&sealed, &chunk(&text, None)));
     }
 
     #[test]

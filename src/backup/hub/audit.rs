@@ -14,7 +14,7 @@ use super::peers::{reason, refusal};
 use super::reading::Reading;
 use super::{failed, wire_name};
 use crate::backup::Result;
-use crate::backup::keepers::{Report, Sample};
+use crate::backup::keepers::{Opens, Report, Sample};
 use crate::hub::peer::PeerError;
 use crate::hub::peer::peer_line::PeerLine;
 use crate::hub::wire::request::Req;
@@ -69,7 +69,7 @@ pub(super) fn prove(
     report: &Report,
     keepers: impl Iterator<Item = User>,
     samples: &[Sample],
-    opens: &dyn Fn(&[u8]) -> bool,
+    opens: &Opens<'_>,
 ) {
     for user in keepers {
         for sample in samples {

@@ -30,7 +30,7 @@ use self::sending::{Begun, Sending};
 pub(crate) use self::undelete::{Undeleted, undelete};
 use super::account::Account;
 use super::keeper::{Kind, Name};
-use super::keepers::{Access, Copies, Locks, Report, Sample};
+use super::keepers::{Access, Copies, Locks, Opens, Report, Sample};
 use super::seed::Seed;
 use super::{BackupError, Result};
 use crate::hub::wire::{self, Kinds, Value};
@@ -174,7 +174,7 @@ impl Copies for Hub {
         audit::verify(&self.reading, &self.report, self.books.users()?, lost)
     }
 
-    fn prove(&self, samples: &[Sample], opens: &dyn Fn(&[u8]) -> bool) {
+    fn prove(&self, samples: &[Sample], opens: &Opens<'_>) {
         let keepers = self.sending.keepers().into_keys();
         audit::prove(&self.reading, &self.report, keepers, samples, opens);
     }

@@ -14,7 +14,7 @@ use openssl::sha::sha256;
 use super::client::HubClient;
 use super::inventory::{self, Files};
 use super::peers::{Keeper, Peers, fetch, reason};
-use crate::backup::keepers::{Sample, held};
+use crate::backup::keepers::{Opens, Sample, held};
 use crate::hub::wire::request::{Get, Nst, Rec, Src};
 use crate::hub::wire::{Kind, Kinds, Message, Name, NotStored, Purpose, Reply, Request, User};
 
@@ -318,6 +318,11 @@ impl Reading {
     /// A whole file from this keeper.
     pub(super) fn read_from(&self, name: Name, user: &User) -> Result<Bytes, NotStored> {
         let size = self.size(name).map_err(|_| NotStored::Missing)?;
+        self.read_as(name, size, user)
+    }
+
+    /// The same of one that the hub need not list.
+    pub(super) fn read_as(&self, name: Name, size: u64, user: &User) -> Result<Bytes, NotStored> {
         let part = None;
         self.get_at(Wanted { name, size, part }, user)
     }
@@ -328,13 +333,13 @@ impl Reading {
         name: Name,
         user: &User,
         sample: &Sample,
-        opens: &dyn Fn(&[u8]) -> bool,
+        opens: &Opens<'_>,
     ) -> Result<(), NotStored> {
         let (wanted, within) = self
             .part(name, sample.offset, sample.length)
             .map_err(|_| NotStored::Missing)?;
         let bytes = self.get_at(wanted, user)?;
-        if !opens(&bytes[within]) {
+        if !opens(&sample.chunk, &bytes[within]) {
             held(&self.bad).insert((name, user.clone()));
             return Err(NotStored::Corrupt);
         }
