@@ -39,7 +39,6 @@ fn at_port(server: &Hub, name: &str, port: u16) -> Line {
 fn share(line: &mut Line, port: u16) {
     let reply = line.done(&format!("SHA {GIB} port={port}"));
     assert_eq!(code(&reply), 208, "{reply}");
-    line.notice("ACS");
 }
 
 /// A port at which connections are taken and closed; how many have come.
@@ -188,8 +187,10 @@ fn behind_a_router(lines: &str) -> Option<(Hub, Keeper)> {
         lines: format!("public_port = {}", closed_port()),
         ..Different::default()
     };
-    let bob = Keeper::start(&server, "bob", &different);
-    wait_until("bob", || reached(&server, "bob") == false);
+    let mut bob = Keeper::start(&server, "bob", &different);
+    bob.server
+        .wait_for_log("the hub does not reach this keeper");
+    assert_eq!(reached(&server, "bob"), false);
     Some((server, bob))
 }
 

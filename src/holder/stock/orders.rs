@@ -9,7 +9,7 @@ use crate::holder::store::catalog::{Filed, Owner};
 use crate::holder::store::shelves::Shelf;
 use crate::hub::proofs::Statement;
 use crate::hub::wire::request::{Acc, Let, Rcv, Rem, Req};
-use crate::hub::wire::{Code, Id, Kind, Line, Message, Purpose, Reply, Request, User};
+use crate::hub::wire::{Code, Id, Kind, Line, Message, Purpose, Reply, Request, User, Wrong};
 
 /// How long a file stays in the trash that its owner has signed away, in seconds.
 const SIGNED_AWAY: Time = 7 * 24 * 3600;
@@ -64,6 +64,14 @@ impl Stock {
         match notice {
             Request::Srr(it) => return self.bring_home(it),
             Request::Stp(it) => self.stop(&it.username),
+            Request::Wrn(it)
+                if it.username == self.settings.user && it.reason == Some(Wrong::Refused) =>
+            {
+                log::warn!(
+                    "the hub does not reach this keeper: let its port in at the router, or all \
+                     files take the way through the hub"
+                );
+            }
             Request::Wrn(it) => {
                 let (user, files) = (it.username.as_str(), it.files.unwrap_or(0));
                 let reason = it.reason.map_or("none", |reason| reason.word());

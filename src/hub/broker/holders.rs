@@ -124,10 +124,20 @@ impl Broker {
             // It has moved meanwhile, or is gone.
             return Ok(());
         }
-        if !book.probed(it.holder, it.failed.is_none())? {
+        let is_new = book.probed(it.holder, it.failed.is_none())?;
+        let user = book.account(it.holder)?.name;
+        if it.failed.is_some()
+            && let Some(line) = self.line_of(it.holder)
+        {
+            // Its operator hears of it.
+            line.notify(Wrn {
+                reason: Some(Wrong::Refused),
+                ..Wrn::new(user.clone())
+            });
+        }
+        if !is_new {
             return Ok(());
         }
-        let user = book.account(it.holder)?.name;
         let (user, address) = (user.as_str(), it.address);
         match &it.failed {
             None => log::info!(user, address:%; "keeper is reached"),
