@@ -14,7 +14,7 @@ use super::sending::Sending;
 use crate::backup::Result;
 use crate::backup::keepers::{Report, held};
 use crate::backup::seed::Seed;
-use crate::hub::wire::{Kind, Kinds, Name, User, Value};
+use crate::hub::wire::{Kind, Kinds, Name, User, Value, Way};
 use crate::text::{hex, reason};
 
 /// What keeps the books.
@@ -31,7 +31,8 @@ pub(super) struct Books {
 #[derive(Clone, Debug, serde::Serialize)]
 pub(crate) struct KeeperAt {
     pub(crate) user: String,
-    pub(crate) address: String,
+    /// None for one that is spoken to by the hub's relay alone.
+    pub(crate) address: Option<String>,
     /// Its public key.
     pub(crate) key: String,
 }
@@ -87,7 +88,10 @@ impl Books {
         let keepers = self.read()?.keepers.into_iter();
         let shown = keepers.map(|(user, (key, way))| KeeperAt {
             user: user.as_str().to_owned(),
-            address: way.text(),
+            address: match way {
+                Way::Direct(address) => Some(address.text()),
+                Way::Back(_) | Way::Relay { .. } => None,
+            },
             key: key.text(),
         });
         Ok(shown.collect())

@@ -84,12 +84,20 @@ impl Emergency {
             return Err(BackupError::NoHub(format!("{text}: {notes}")));
         }
         Ok(Emergency {
+            keepers: found,
+            ..Emergency::none(account, seed, report)
+        })
+    }
+
+    /// Nobody to ask.
+    pub(super) fn none(account: &Account, seed: &Seed, report: Arc<Report>) -> Emergency {
+        Emergency {
             account: account.clone(),
             seed: seed.clone(),
-            keepers: found,
+            keepers: Vec::new(),
             report,
             bad: Mutex::default(),
-        })
+        }
     }
 
     /// Those that say they have it.
@@ -98,13 +106,9 @@ impl Emergency {
         all.filter_map(move |it| it.files.get(&name).map(|stored| (it, stored.size)))
     }
 
-    /// What is in the trash of one of them, and in no store.
-    pub(super) fn trash(&self) -> BTreeMap<wire::Name, Stored> {
-        let all = || self.keepers.iter().flat_map(|it| &it.files);
-        let live = all().filter(|(_, it)| !it.is_trash);
-        let live: BTreeSet<&wire::Name> = live.map(|(name, _)| name).collect();
-        let thrown = all().filter(|(name, it)| it.is_trash && !live.contains(name));
-        thrown.map(|(name, it)| (*name, *it)).collect()
+    /// What each of them has.
+    pub(super) fn files(&self) -> impl Iterator<Item = &Files> {
+        self.keepers.iter().map(|it| &it.files)
     }
 
     pub(super) fn get(&self, name: wire::Name, part: Option<(u64, u64)>) -> io::Result<Bytes> {

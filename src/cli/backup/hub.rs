@@ -395,7 +395,10 @@ impl KeepersCommand {
 }
 
 fn row(keeper: &KeeperAt) -> String {
-    format!("{}@{}  {}", keeper.user, keeper.address, keeper.key)
+    match &keeper.address {
+        Some(address) => format!("{}@{address}  {}", keeper.user, keeper.key),
+        None => format!("{} by the hub's relay  {}", keeper.user, keeper.key),
+    }
 }
 
 impl Kit {
@@ -438,9 +441,12 @@ impl Sheet<'_> {
             ..
         } in self.keepers
         {
-            text.push_str(&format!(
-                "tf --from-keeper {keeper}@{address} hub recover {hub} --user {user}\n"
-            ));
+            text.push_str(&match address {
+                Some(address) => {
+                    format!("tf --from-keeper {keeper}@{address} hub recover {hub} --user {user}\n")
+                }
+                None => format!("({keeper} answers by the hub alone)\n"),
+            });
         }
         text.trim_end().to_owned()
     }

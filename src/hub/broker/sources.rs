@@ -42,10 +42,12 @@ impl Broker {
             return self.list(book, asker, user, it.kind);
         }
         let holder = book.find_user(&it.username)?;
-        let holder = holder.ok_or(Reply::NoSuchUser)?.id;
-        if !book.keeps_for(holder, user.id)? {
+        let holder = holder.ok_or(Reply::NoSuchUser)?;
+        if holder.holder_key.is_none() {
             return Err(Reply::NoSuchFile.into());
         }
+        // It says itself whether it has something, if only in its trash.
+        let holder = holder.id;
         let search = Search {
             file: None,
             rest: vec![holder],

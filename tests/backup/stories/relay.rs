@@ -4,6 +4,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use crate::common::namespaces::{Homes, Namespace};
+use crate::schema::{fits, schema};
 
 use super::*;
 
@@ -42,11 +43,23 @@ fn keepers_that_nobody_reaches_keep_and_give_back() {
     wait_until_unreached(&party.hub, 3);
     party.anna.fine(&["backup", "source"]);
     party.expect_restored();
+    let keepers = party.anna.fine(&["hub", "keepers"]);
+    assert!(keepers.contains(" by the hub's relay "), "{keepers}");
+    let kit = party.anna.json(&["hub", "kit"]);
+    assert!(fits(&schema("tf-backup.schema.json"), &kit), "{kit}");
+    assert!(kit["keepers"][0]["address"].is_null(), "{kit}");
     let all = |party: &Party| -> usize {
         let of = |friend: &Friend| friend.files("d").len();
         party.keepers.iter().map(of).sum()
     };
     let before = all(&party);
+    // What was deleted comes back, though nobody can ask the keepers but by the hub.
+    party.anna.fine(&["forget", "latest", "--prune", "--yes"]);
+    party
+        .anna
+        .ends(1, &["restore", "latest", "--target", "gone"]);
+    party.anna.fine(&["hub", "undelete"]);
+    party.expect_restored();
     // One is gone for good: the others send each other its files.
     party.keepers.sort_by_key(|friend| friend.files("d").len());
     let mut gone = party.keepers.pop().expect("a keeper");
