@@ -249,15 +249,9 @@ fn spawn_line(
 /// The port that the hub names to peers: the one that is set, or the first that is
 /// listened at.
 fn port(context: &HelperContext<'_>, holder: &Holder) -> Result<u16, String> {
-    let protocol = config::Protocol::Holder;
-    let mut wanted = context.config.listeners().into_iter();
-    let wanted = wanted.find(|it| it.protocol == protocol);
-    let mut listeners = context.listeners.iter();
-    let bound = listeners.find(|it| {
-        let is_it = |wanted: &config::Listener| it.address == wanted.address;
-        it.protocol == protocol as u8 && wanted.as_ref().is_some_and(is_it)
-    });
-    let port = holder.port.or(bound.map(|it| it.local_address().port()));
+    let port = holder
+        .port
+        .or_else(|| context.plain_port(config::Protocol::Holder));
     port.ok_or_else(|| "holder.listen: no address is listened on".to_owned())
 }
 

@@ -151,15 +151,6 @@ fn spawn_prober(
     prober::spawn(context, to_broker.map_err(|e| format!("hub prober: {e}"))?)
 }
 
-/// The port of the relay, if there is one: the first that is listened at.
-fn relay_port(context: &HelperContext<'_>) -> Option<u16> {
-    let mut wanted = context.config.listeners().into_iter();
-    let wanted = wanted.find(|it| it.protocol == config::Protocol::Hub && !it.tls)?;
-    let mut listeners = context.listeners.iter();
-    let bound = listeners.find(|it| it.address == wanted.address && !it.tls)?;
-    Some(bound.local_address().port())
-}
-
 fn settings(context: &HelperContext<'_>, hub: &Hub) -> Result<Settings, String> {
     Ok(Settings {
         rules: rules(hub)?,
@@ -173,7 +164,7 @@ fn settings(context: &HelperContext<'_>, hub: &Hub) -> Result<Settings, String> 
             audit_cycle: seconds(hub.audit_cycle),
         },
         probe_cycle: hub.probe_cycle,
-        relay_port: relay_port(context),
+        relay_port: context.plain_port(config::Protocol::Hub),
         relay_lines: hub.relay_lines,
         limits: context.config.server.login_limits,
     })
@@ -240,10 +231,8 @@ impl Helpers for HubHelpers {
         };
         let name = admitted.user.as_str().to_owned();
         let sessions = self.running.sessions.clone();
-        let mut login = match admitted.role {
-            Some(role) => Login::unlimited(name, sessions, role.word().to_owned()),
-            None => Login::unlimited(name, sessions, relay::HOME.to_owned()),
-        };
+        let home = admitted.role.map_or(relay::HOME, Role::word);
+        let mut login = Login::unlimited(name, sessions, home.to_owned());
         if admitted.role.is_none() {
             login.rate = Some(self.running.relay_rate);
         }

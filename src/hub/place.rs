@@ -28,7 +28,8 @@ impl Place {
         self.data.join("store")
     }
 
-    /// Beneath it sessions have their roots, one for each role and for the relay, which stay empty.
+    /// Beneath it sessions have their roots, one for each role and for the relay, which
+    /// stay empty.
     pub fn roots(&self) -> PathBuf {
         self.data.join("lines")
     }

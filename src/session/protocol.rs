@@ -16,7 +16,7 @@ use openssl::pkey::Private;
 use openssl::rsa::Rsa;
 use zeroize::Zeroizing;
 
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::ipc::codec::codec;
 use crate::ipc::figures::Figures;
 use crate::ipc::orders::Tag;
@@ -257,6 +257,17 @@ pub struct HelperContext<'a> {
 }
 
 impl HelperContext<'_> {
+    /// The port of the first address that is listened at for a protocol without TLS of the
+    /// daemon's.
+    pub fn plain_port(&self, protocol: config::Protocol) -> Option<u16> {
+        let mut wanted = self.config.listeners().into_iter();
+        let wanted = wanted.find(|it| it.protocol == protocol && !it.tls)?;
+        let mut listeners = self.listeners.iter();
+        let bound = listeners
+            .find(|it| it.protocol == protocol as u8 && it.address == wanted.address && !it.tls)?;
+        Some(bound.local_address().port())
+    }
+
     /// Whom sessions are served as that need no file: who faces the network.
     ///
     /// # Errors

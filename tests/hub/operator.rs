@@ -13,7 +13,7 @@ fn put(number: u8) -> String {
 
 /// What a command prints as JSON.
 #[track_caller]
-fn json(server: &Hub, words: &[&str]) -> Json {
+pub fn json(server: &Hub, words: &[&str]) -> Json {
     let (text, is_well) = server.operate(words);
     assert!(is_well, "{text}");
     serde_json::from_str(&text).expect("JSON")

@@ -15,14 +15,13 @@ use tfd::hub::wire::{Purpose, Token, Value, Way};
 use crate::common::{PATIENCE, pids, wait_until};
 use crate::keeper::circle::{Circle, SMALL, circle, leave};
 use crate::keeper::{Different, Keeper, content, fetch, get, name_of, sent};
+use crate::operator::json;
 use crate::peer::*;
 use crate::processes::status;
 
 /// What `tfd hub keepers` says of whether this one is reached.
 fn reached(server: &Hub, name: &str) -> Json {
-    let (text, is_well) = server.operate(&["keepers", "--json"]);
-    assert!(is_well, "{text}");
-    let all: Json = serde_json::from_str(&text).expect("JSON");
+    let all = json(server, &["keepers", "--json"]);
     let mut all = all.as_array().expect("list").iter();
     let keeper = all.find(|it| it["keeper"] == name);
     keeper.map_or(Json::Null, |it| it["reached"].clone())
@@ -83,8 +82,7 @@ fn a_keeper_is_reached_where_its_own_key_answers() {
         rows.filter(|it| *it == Some(word)).count()
     };
     assert_eq!((rows("yes"), rows("no")), (1, 3), "{table}");
-    let (text, _) = server.operate(&["status", "--json"]);
-    let status: Json = serde_json::from_str(&text).expect("JSON");
+    let status = json(&server, &["status", "--json"]);
     assert_eq!(status["unreached"], 3);
     let log = server.log();
     let said = log
@@ -173,21 +171,40 @@ fn relay(line: &str) -> (SocketAddr, Token) {
     }
 }
 
+/// A line to the keeper by the relay.
+#[track_caller]
+fn meet(
+    keeper: &Keeper,
+    owner: &Person,
+    purpose: Purpose,
+    (relay, token): (SocketAddr, Token),
+) -> PeerLine {
+    let parties = keeper.parties(owner);
+    let mut peer = PeerLine::meet(&[relay], token, &parties.key).expect("a keeper");
+    let introduced = peer.introduce(&parties, purpose, None, owner);
+    introduced.expect("introduced");
+    peer
+}
+
 /// A port at which nobody listens.
 fn closed_port() -> u16 {
     let closed = TcpListener::bind("127.0.0.1:0").expect("listen");
     closed.local_addr().expect("address").port()
 }
 
+/// A keeper whose port nobody is let in at.
+fn unreached() -> Different {
+    Different {
+        lines: format!("public_port = {}", closed_port()),
+        ..Different::default()
+    }
+}
+
 /// A keeper that is not reached, at a hub with a relay.
 fn behind_a_router(lines: &str) -> Option<(Hub, Keeper)> {
     let lines = format!("probe_cycle = 86400\nrelay_listen = [\"127.0.0.1:0\"]\n{lines}");
     let server = server(&lines)?;
-    let different = Different {
-        lines: format!("public_port = {}", closed_port()),
-        ..Different::default()
-    };
-    let mut bob = Keeper::start(&server, "bob", &different);
+    let mut bob = Keeper::start(&server, "bob", &unreached());
     bob.server
         .wait_for_log("the hub does not reach this keeper");
     assert_eq!(reached(&server, "bob"), false);
@@ -208,9 +225,7 @@ fn who_is_not_reached_is_met_at_the_relay() {
     let (address, token) = relay(&goes);
     // The second file's keeper is the same, and nobody has come for it yet.
     assert_eq!(relay(&bob.place(&mut owner, &files[1])), (address, token));
-    let mut peer = PeerLine::meet(&[address], token, &parties.key).expect("bob");
-    let introduced = peer.introduce(&parties, Purpose::Backup, None, &anna);
-    introduced.expect("introduced");
+    let mut peer = meet(&bob, &anna, Purpose::Backup, (address, token));
     for file in &files {
         let receipt = sent(&mut peer, &anna, file);
         bob.acknowledge(&mut owner, file, receipt);
@@ -224,9 +239,7 @@ fn who_is_not_reached_is_met_at_the_relay() {
     let source = other.done(&format!("GET {name} {}", files[0].len()));
     let (_, fresh) = relay(&source);
     assert_ne!(token, fresh);
-    let mut peer = PeerLine::meet(&[address], fresh, &parties.key).expect("bob");
-    let introduced = peer.introduce(&parties, Purpose::Recover, None, &anna);
-    introduced.expect("introduced");
+    let mut peer = meet(&bob, &anna, Purpose::Recover, (address, fresh));
     let fetched = fetch(&mut peer, &get(&files[0]).into()).expect("the file");
     assert!(fetched == files[0]);
     wait_until("the relay's session", || {
@@ -260,10 +273,7 @@ fn nobody_is_let_in_at_the_relay_without_a_token() {
         assert_eq!(bytes, b"", "{wrong:?}");
     }
     // The right one still opens it.
-    let parties = bob.parties(&anna);
-    let mut peer = PeerLine::meet(&[address], token, &parties.key).expect("bob");
-    let introduced = peer.introduce(&parties, Purpose::Backup, None, &anna);
-    introduced.expect("introduced");
+    meet(&bob, &anna, Purpose::Backup, (address, token));
 }
 
 #[test]
@@ -278,10 +288,7 @@ fn a_relay_that_is_full_lets_nobody_else_in() {
     }
     let file = content(1, 10);
     let (address, token) = relay(&bob.place(&mut owners[0], &file));
-    let parties = bob.parties(&people[0]);
-    let mut peer = PeerLine::meet(&[address], token, &parties.key).expect("bob");
-    let introduced = peer.introduce(&parties, Purpose::Backup, None, &people[0]);
-    introduced.expect("introduced");
+    let peer = meet(&bob, &people[0], Purpose::Backup, (address, token));
     let other = bob.place(&mut owners[1], &file);
     assert_eq!(code(&other), 406, "{other}");
     peer.close();
@@ -304,11 +311,7 @@ fn files_go_from_keeper_to_keeper_by_the_relay() {
     let file = content(3, SMALL);
     circle.store(std::slice::from_ref(&file), 1);
     for name in ["carol", "dave"] {
-        let different = Different {
-            lines: format!("public_port = {}", closed_port()),
-            ..Different::default()
-        };
-        circle.join_as(name, &different);
+        circle.join_as(name, &unreached());
         wait_until(name, || reached(&circle.hub, name) == false);
     }
     // Bob leaves: carol or dave gets it, and so does the other once that one leaves.

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use nix::unistd::geteuid;
-use toml_edit::{Array, DocumentMut, Item, Table, Value, value};
+use toml_edit::{Array, DocumentMut, Item, Table, value};
 
 use crate::admin::keygen::{pin, write_new};
 use crate::admin::setup::{certificate_pair, system_user};
@@ -137,16 +137,15 @@ impl HubSetup {
             server.insert("tls_certificate", path_value(&directory.join("tls.pem"))?);
             server.insert("tls_key", path_value(&directory.join("tls-key.pem"))?);
         }
-        let addresses = self.address.iter();
-        let addresses = addresses.map(|ip| SocketAddr::new(*ip, self.port).to_string());
-        let mut hub = Table::new();
-        let listen = Value::from(addresses.collect::<Array>());
-        hub.insert("tls_listen", Item::Value(listen));
-        if let Some(port) = self.port.checked_add(RELAY).filter(|_| self.port > 0) {
+        let listen = |port| {
             let addresses = self.address.iter();
             let addresses = addresses.map(|ip| SocketAddr::new(*ip, port).to_string());
-            let listen = Value::from(addresses.collect::<Array>());
-            hub.insert("relay_listen", Item::Value(listen));
+            value(addresses.collect::<Array>())
+        };
+        let mut hub = Table::new();
+        hub.insert("tls_listen", listen(self.port));
+        if let Some(port) = self.port.checked_add(RELAY).filter(|_| self.port > 0) {
+            hub.insert("relay_listen", listen(port));
         }
         hub.insert("name", value(self.name.as_str()));
         hub.insert("data", path_value(&self.data)?);

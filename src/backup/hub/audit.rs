@@ -96,15 +96,13 @@ fn give_up(reading: &Reading, report: &Report, name: Name, user: &User) {
     reading.give_up(name, user);
 }
 
-/// Reads every copy of every file that the hub lists; `lost` gets those without a good
-/// one. The number of bad copies of which there is a good one.
-pub(super) fn verify(
+/// What each of these keepers has, of those that can be asked.
+pub(super) fn inventories(
     reading: &Reading,
     report: &Report,
     keepers: BTreeSet<User>,
-    lost: &mut Vec<String>,
-) -> Result<u64> {
-    let mut stores: BTreeMap<User, Files> = BTreeMap::new();
+) -> BTreeMap<User, Files> {
+    let mut stores = BTreeMap::new();
     for user in keepers {
         match reading.inventory(&user) {
             Ok(files) => {
@@ -116,6 +114,18 @@ pub(super) fn verify(
             }
         }
     }
+    stores
+}
+
+/// Reads every copy of every file that the hub lists; `lost` gets those without a good
+/// one. The number of bad copies of which there is a good one.
+pub(super) fn verify(
+    reading: &Reading,
+    report: &Report,
+    keepers: BTreeSet<User>,
+    lost: &mut Vec<String>,
+) -> Result<u64> {
+    let stores = inventories(reading, report, keepers);
     let mut bad = 0;
     for kind in [Kind::Config, Kind::Data, Kind::Index, Kind::Snapshot] {
         let listed = reading.list(Kinds::Only(kind)).map_err(failed)?;

@@ -45,15 +45,12 @@ pub(super) struct Keeper {
 
 impl Keeper {
     /// The way as a book has it: one that named a token would be another each time.
-    pub(super) fn lasting_way(self) -> Way {
-        match self.way {
-            Way::Relay { host, port, .. } => Way::Relay {
-                host,
-                port,
-                token: Token([0; 16]),
-            },
-            way => way,
+    pub(super) fn lasting_way(&self) -> Way {
+        let mut way = self.way.clone();
+        if let Way::Relay { token, .. } = &mut way {
+            *token = Token([0; 16]);
         }
+        way
     }
 }
 

@@ -457,10 +457,9 @@ impl Sending {
                     audit::has(line, file.name, &file.bytes)
                 })?;
         }
-        let user = keeper.user.clone();
         let at = (keeper.key, keeper.lasting_way());
-        held(&self.keepers).insert(user.clone(), at);
-        let mut dfi = Dfi::new(file.name, user);
+        held(&self.keepers).insert(keeper.user.clone(), at);
+        let mut dfi = Dfi::new(file.name, keeper.user);
         dfi.receipt = Some(receipt);
         match self
             .client

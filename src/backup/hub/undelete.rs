@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::inventory::{Files, Stored};
-use super::{Emergency, Hub, failed};
+use super::{Emergency, Hub, audit, failed};
 use crate::backup::account::Account;
 use crate::backup::keepers::{Access, Copies, Report};
 use crate::backup::seed::Seed;
@@ -34,22 +34,16 @@ pub(crate) fn undelete(account: &Account, seed: &Seed, keepers: &[String]) -> Re
     let report = Arc::new(Report::default());
     let hub = Hub::open(account, seed, Arc::clone(&report))?;
     let mut keepers = keepers.to_vec();
-    let mut relayed = BTreeMap::new();
+    let mut relayed = BTreeSet::new();
     if keepers.is_empty() {
         for it in hub.books.keepers()? {
-            match (it.address, User::read(&it.user)) {
-                (Some(address), _) => keepers.push(format!("{}@{address}", it.user)),
-                (None, Some(user)) => match hub.reading.inventory(&user) {
-                    Ok(files) => drop(relayed.insert(user, files)),
-                    Err(why) => {
-                        let what = format!("can't be asked what it has: {}", why.word());
-                        report.note(&format!("keeper {}", it.user), &what);
-                    }
-                },
-                (None, None) => {}
+            match it.address {
+                Some(address) => keepers.push(format!("{}@{address}", it.user)),
+                None => relayed.extend(User::read(&it.user)),
             }
         }
     }
+    let relayed = audit::inventories(&hub.reading, &report, relayed);
     let found = match keepers.is_empty() && !relayed.is_empty() {
         true => Emergency::none(account, seed, Arc::clone(&report)),
         false => Emergency::open(account, seed, &keepers, Arc::clone(&report))?,

@@ -190,10 +190,9 @@ impl Stock {
         // At an address of its own network a hub leads to others there, too.
         let hub = self.errands.hub;
         let may_dial = |address: &SocketAddr| hub.is_some_and(is_near) || !is_near(address.ip());
-        let (address, token) = match way {
-            Way::Direct(address) if may_dial(address) => (*address, None),
-            Way::Relay { port, token, .. } if hub.is_some() => {
-                let hub = hub.ok_or(Code::NoSuchUser)?;
+        let (address, token) = match (way, hub) {
+            (Way::Direct(address), _) if may_dial(address) => (*address, None),
+            (Way::Relay { port, token, .. }, Some(hub)) => {
                 (SocketAddr::new(hub, *port), Some(*token))
             }
             _ => {

@@ -283,10 +283,7 @@ impl Broker {
 
     fn ask_to_take(&mut self, book: &Book, bound: Bound, sending: &Sending) -> Result<bool> {
         let (owner, source) = (book.account(bound.owner)?, book.account(sending.source)?);
-        let way = match self.holders.get(&sending.source).copied() {
-            Some(dialler) => self.way_from(book, dialler, bound.to)?,
-            None => None,
-        };
+        let way = self.way_from_holder(book, sending.source, bound.to)?;
         let Some((way, key)) = way.zip(source.holder_key) else {
             return Ok(false);
         };

@@ -239,6 +239,19 @@ impl Broker {
         Ok(ways.map(|[_, listener]| listener))
     }
 
+    /// The same of one holder that dials another.
+    pub(super) fn way_from_holder(
+        &mut self,
+        book: &Book,
+        dialler: UserId,
+        holder: UserId,
+    ) -> Result<Option<Way>> {
+        match self.holders.get(&dialler).copied() {
+            Some(dialler) => self.way_from(book, dialler, holder),
+            None => Ok(None),
+        }
+    }
+
     /// What who dials a holder by this line is told: how it is reached.
     pub(super) fn way_by_line(
         &mut self,

@@ -94,10 +94,7 @@ impl Broker {
 
     fn ask_to_lend(&mut self, book: &Book, bound: Bound, sending: &Sending) -> Result<bool> {
         let to = book.account(bound.to)?;
-        let way = match self.holders.get(&bound.to).copied() {
-            Some(dialler) => self.way_from(book, dialler, sending.source)?,
-            None => None,
-        };
+        let way = self.way_from_holder(book, bound.to, sending.source)?;
         let Some((way, key)) = way.zip(to.holder_key) else {
             return Ok(false);
         };

@@ -120,8 +120,8 @@ fn status(book: &Book, as_json: bool) -> Answer {
     if as_json {
         return Ok(json_line(&json!({
             "hub": book.hub().as_str(), "users": it.users, "keepers": it.holders,
-            "online": it.online, "unreached": it.unreached, "gone": it.gone, "files": it.files, "held": it.held,
-            "shared": it.shared, "runs": it.runs, "below": it.heals, "orders": it.orders,
+            "online": it.online, "unreached": it.unreached, "gone": it.gone, "files": it.files,
+            "held": it.held, "shared": it.shared, "runs": it.runs, "below": it.heals, "orders": it.orders,
             "audits": it.audits, "failures": it.failures,
         })));
     }
@@ -166,8 +166,8 @@ fn holders(book: &Book, as_json: bool) -> Answer {
             (false, ..) => "away",
         };
         all.push(json!({
-            "keeper": it.name, "state": state, "reached": it.is_reached, "since": time(it.latest), "held": it.held,
-            "share": it.share, "score": it.score, "failures": it.failures, "site": it.site,
+            "keeper": it.name, "state": state, "reached": it.is_reached, "since": time(it.latest),
+            "held": it.held, "share": it.share, "score": it.score, "failures": it.failures, "site": it.site,
         }));
         rows.push([
             it.name,

@@ -27,10 +27,16 @@ pub fn knock(address: SocketAddr, key: &Key) -> Result<()> {
     let until = Instant::now() + KNOCK;
     let (mut link, _) = connect(&[address], DIAL)?;
     link.set_deadline(Some(until))?;
-    let tls = Tls::for_key(key.0).map_err(PeerError::Tls)?;
-    tls.connect_exporting(&mut link, HOST, ALPN, LABEL)?;
+    shake_hands(&mut link, key)?;
     link.close();
     Ok(())
+}
+
+/// Shakes hands with a listener whose certificate has this key.
+fn shake_hands(link: &mut Link, key: &Key) -> Result<Exporter> {
+    let tls = Tls::for_key(key.0).map_err(PeerError::Tls)?;
+    let exported = tls.connect_exporting(link, HOST, ALPN, LABEL)?;
+    Ok(Exporter(exported))
 }
 
 /// A line to a listener.
@@ -45,8 +51,7 @@ impl PeerLine {
     /// # Errors
     /// `Unreachable`, `NotPinned` for another key, and others.
     pub fn dial(addresses: &[SocketAddr], key: &Key) -> Result<PeerLine> {
-        let (link, _) = connect(addresses, DIAL)?;
-        PeerLine::over(link, key)
+        PeerLine::begin(addresses, &mut [], key)
     }
 
     /// The same by a relay at one of these addresses, which has this token for us. The
@@ -55,19 +60,20 @@ impl PeerLine {
     /// # Errors
     /// As above; the relay ends a line whose token it does not know.
     pub fn meet(addresses: &[SocketAddr], token: Token, key: &Key) -> Result<PeerLine> {
-        let (mut link, _) = connect(addresses, DIAL)?;
-        link.set_deadline(Some(Instant::now() + LOGIN))?;
-        link.write(&mut token.relay_line())?;
-        PeerLine::over(link, key)
+        PeerLine::begin(addresses, &mut token.relay_line(), key)
     }
 
-    fn over(mut link: Link, key: &Key) -> Result<PeerLine> {
+    /// Connects, says this first, and shakes hands.
+    fn begin(addresses: &[SocketAddr], first: &mut [u8], key: &Key) -> Result<PeerLine> {
+        let (mut link, _) = connect(addresses, DIAL)?;
         link.set_deadline(Some(Instant::now() + LOGIN))?;
-        let tls = Tls::for_key(key.0).map_err(PeerError::Tls)?;
-        let exported = tls.connect_exporting(&mut link, HOST, ALPN, LABEL)?;
+        if !first.is_empty() {
+            link.write(first)?;
+        }
+        let exporter = shake_hands(&mut link, key)?;
         Ok(PeerLine {
             talk: Talk::new(link),
-            exporter: Exporter(exported),
+            exporter,
         })
     }
 
