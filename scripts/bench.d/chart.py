@@ -10,6 +10,9 @@ BAR = 16
 STEP = 22
 PANEL_HEAD = 46
 
+# The sections that it draws.
+SHOWN = ("transfers", "files", "connections")
+
 STYLE = """
 text { font: 13px system-ui, sans-serif; fill: #1f2328; }
 .title { font-weight: 600; font-size: 15px; }
@@ -66,8 +69,10 @@ def panels(figures):
         yield "Sessions begun and ended by 16 clients, more is better", "per second", rows
 
 
-def draw(date, figures):
-    """The chart as SVG."""
+def draw(entries):
+    """The chart of these sections as SVG."""
+    figures = {name: entry["figures"] for name, entry in entries.items()}
+    dates = sorted({entries[name]["date"] for name in SHOWN if name in entries})
     parts, y = [], 0
     for title, unit, rows in panels(figures):
         parts.append(f'<text class="title" x="0" y="{y + 20}">{escape(title)}</text>')
@@ -88,7 +93,7 @@ def draw(date, figures):
             y += STEP
         y += 14
     parts.append(
-        f'<text class="note" x="0" y="{y + 14}">Measured {date} by scripts/bench: loopback, files '
+        f'<text class="note" x="0" y="{y + 14}">Measured {" and ".join(dates)} by scripts/bench: loopback, files '
         "in memory, client and server on the same cores.</text>"
     )
     drawing = (

@@ -3,6 +3,7 @@ what is measured and installs what it is compared with."""
 
 import argparse
 import datetime
+import json
 import signal
 import sys
 
@@ -65,11 +66,12 @@ def arguments():
     parser.add_argument(
         "--write",
         action="store_true",
-        help="put the figures into BENCHMARKS.md and the chart into benches/figures.svg",
+        help="keep the figures of these sections in benches/figures.json, and write "
+        "BENCHMARKS.md and benches/figures.svg from all that are kept",
     )
     chosen = parser.parse_args()
-    if chosen.write and (chosen.quick or chosen.sections):
-        parser.error("--write is for whole runs only")
+    if chosen.write and chosen.quick:
+        parser.error("--write needs a whole round: figures of --quick mean nothing")
     names = chosen.sections or list(SECTIONS)
     unknown = [name for name in names if name not in SECTIONS]
     if unknown:
@@ -101,15 +103,27 @@ def main():
         # What was started is ended on the way out.
         signal.signal(number, lambda number, _: sys.exit(128 + number))
     date = datetime.datetime.now(datetime.UTC).date().isoformat()
-    figures = measure(names, quick)
-    text = report.markdown(date, 1 if quick else 5, figures)
-    print(text)
-    drawing = chart.draw(date, figures)
+    conditions = report.conditions(date, 1 if quick else 5)
+    measured = {
+        name: {"date": date, "run": conditions, "figures": figures}
+        for name, figures in measure(names, quick).items()
+    }
     if write:
-        page = TOP / "BENCHMARKS.md"
-        page.write_text(report.replaced(page.read_text(), text))
-        (TOP / "benches/figures.svg").write_text(drawing)
-        note("wrote BENCHMARKS.md and benches/figures.svg")
+        publish(measured)
+    else:
+        print(report.markdown(measured))
+
+
+def publish(measured):
+    """Keeps what was measured, and writes page and chart from all that is kept."""
+    kept = TOP / "benches/figures.json"
+    entries = json.loads(kept.read_text()) | measured
+    entries = {name: entries[name] for name in SECTIONS if name in entries}
+    kept.write_text(json.dumps(entries, indent=1, ensure_ascii=False) + "\n")
+    page = TOP / "BENCHMARKS.md"
+    page.write_text(report.replaced(page.read_text(), report.markdown(entries)))
+    (TOP / "benches/figures.svg").write_text(chart.draw(entries))
+    note("wrote benches/figures.json, BENCHMARKS.md and benches/figures.svg")
 
 
 if __name__ == "__main__":

@@ -42,8 +42,8 @@ def number(value):
     return f"{value:.1f}" if value < 100 else f"{value:,.0f}"
 
 
-def machine(date, rounds):
-    """What was measured, where and when."""
+def conditions(date, rounds):
+    """Where, when and with what a run measures."""
     cpu = re.search(r"^model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text(), re.M)
     cores = run("nproc").strip()
     words = {
@@ -53,6 +53,7 @@ def machine(date, rounds):
         "OpenSSH": ["OpenSSH", version("openssh-server")],
         "vsftpd": ["vsftpd", version("vsftpd")],
         "rsync": ["rsync", version("rsync")],
+        "restic": ["restic", version("restic")],
     }
     versions = ", ".join(" ".join(each) for each in words.values())
     medians = (
@@ -62,9 +63,7 @@ def machine(date, rounds):
     )
     return (
         f"{date}, {cpu[1] if cpu else 'unknown processor'}, {cores} cores, "
-        f"Linux {run('uname', '-r').strip()};\n{versions}.\n"
-        f"Loopback, files on tmpfs in memory that was in use a moment before, {medians}, taken\n"
-        "by turns; client and server on the same cores. Ratios within one run mean more than the figures themselves."
+        f"Linux {run('uname', '-r').strip()};\n{versions};\n{medians}."
     )
 
 
@@ -329,10 +328,10 @@ def hub(f):
         rows.append((told, *cells))
     return (
         table(*rows)
-        + f"\n\nrestic {version('restic')} over sftp. Stores, repositories and what is restored are on\n"
-        "disk. Processor time is that of both sides, memory that of the client.\n\n"
-        f"A hub with one core for itself places {f['placed']:,.0f} files a second: four owners with\n"
-        "16 files under way each, four keepers that store nothing, the database on disk."
+        + "\n\nrestic over sftp. Stores, repositories and restored files are on disk. Processor\n"
+        "time is that of both sides, memory that of the client.\n\n"
+        f"A hub with one core for itself places {f['placed']:,.0f} files a second: an owner for each\n"
+        "400 files, with 16 under way, as many keepers that store nothing, the database on disk."
     )
 
 
@@ -347,14 +346,18 @@ PARTS = (
 )
 
 
-def markdown(date, rounds, figures):
-    """All that was measured."""
-    parts = [CHART, machine(date, rounds)]
-    held = targets.rows(figures)
-    if held:
+def markdown(entries):
+    """All sections, each with the run that measured it."""
+    figures = {name: entry["figures"] for name, entry in entries.items()}
+    parts = [CHART]
+    if held := targets.rows(figures):
         parts.append(table(("What is aimed at", "Measured", "Aim", "Reached"), *held))
-    names = [part.__name__ for part in PARTS]
-    parts += [part_of(name, figures[name]) for name in names if name in figures]
+    names = [part.__name__ for part in PARTS if part.__name__ in entries]
+    runs = {}
+    for name in names:
+        runs.setdefault(entries[name]["run"], []).append(f"`{name}`")
+    parts += [f"{run}\nSections: {', '.join(sections)}." for run, sections in runs.items()]
+    parts += [f"### {name}\n\n{part_of(name, figures[name])}" for name in names]
     return "\n\n".join(parts)
 
 

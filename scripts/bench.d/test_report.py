@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import sys
 import unittest
 
@@ -114,17 +115,32 @@ class Report(unittest.TestCase):
             with self.assertRaises(SystemExit):
                 report.replaced(broken, "new")
 
-    def test_the_page_has_the_marks(self):
-        report.replaced((main.TOP / "BENCHMARKS.md").read_text(), "new")
+    def test_the_page_and_the_chart_are_those_of_the_kept_figures(self):
+        entries = json.loads((main.TOP / "benches/figures.json").read_text())
+        page = (main.TOP / "BENCHMARKS.md").read_text()
+        self.assertEqual(report.replaced(page, report.markdown(entries)), page)
+        drawing = (main.TOP / "benches/figures.svg").read_text()
+        self.assertEqual(chart.draw(entries), drawing)
+
+    def test_each_section_names_the_run_that_measured_it(self):
+        small = {"count": 2000, "bytes": 4096, "tfd mput": 150, "tfd mget": 250}
+        entries = {
+            "transfers": {"date": "2026-11-21", "run": "2026-11-21, a machine", "figures": TRANSFERS},
+            "small": {"date": "2026-11-22", "run": "2026-11-22, another", "figures": small},
+        }
+        text = report.markdown(entries)
+        self.assertIn("2026-11-21, a machine\nSections: `transfers`.", text)
+        self.assertIn("2026-11-22, another\nSections: `small`.", text)
+        self.assertIn("### small\n\n| BBFTP, 2,000 files", text)
 
     def test_the_chart_is_labelled_and_its_longest_bar_is_whole(self):
-        drawing = chart.draw("2026-11-21", {"transfers": TRANSFERS})
+        drawing = chart.draw({"transfers": {"date": "2026-11-21", "figures": TRANSFERS}})
         for word in ("MiB/s", "2026-11-21", "sftp", "prefers-color-scheme: dark"):
             self.assertIn(word, drawing)
         self.assertIn(f'width="{chart.WIDTH - chart.LABEL - 80:.1f}"', drawing)
 
     def test_figures_of_a_smoke_run_are_never_written(self):
-        for words in (["--write", "--quick"], ["--write", "files"], ["none"]):
+        for words in (["--write", "--quick"], ["--write", "--quick", "files"], ["none"]):
             sys.argv = ["bench", *words]
             with contextlib.redirect_stderr(io.StringIO()), self.assertRaises(SystemExit) as ended:
                 main.arguments()
