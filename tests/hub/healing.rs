@@ -206,6 +206,29 @@ fn a_keeper_that_has_lost_its_store_gets_it_back() {
 }
 
 #[test]
+fn a_keeper_whose_line_is_replaced_is_given_its_files_again_at_once() {
+    let Some((server, _, owner, mut keepers)) = stored("", 1) else {
+        return;
+    };
+    drop(owner);
+    keepers.of("bob").files.clear();
+    let mut before = keepers.of("bob").line.take().expect("line");
+    before.request("RRC all=1");
+    keepers.serve_until("lent", |keepers| {
+        let log = &keepers.of("carol").log;
+        log.iter().any(|line| line.starts_with("LET"))
+    });
+    before.notice("SRR");
+    keepers.come(&server, "bob");
+    before.notice("OUT");
+    let line = keepers.of("bob").line.as_mut().expect("line");
+    let id = line.request("RRC all=1");
+    keepers.serve_until("refilled", |keepers| keepers.of("bob").files.len() == 1);
+    let line = keepers.of("bob").line.as_mut().expect("line");
+    assert_eq!(code(&line.answer(id)), 214);
+}
+
+#[test]
 fn a_file_that_nobody_has_any_more_is_lost_and_its_owner_hears_of_it() {
     let Some((server, anna, owner, mut keepers)) = stored("", 1) else {
         return;

@@ -66,6 +66,8 @@ impl Broker {
         let before = self.holders.insert(user, number);
         if let Some(before) = before.filter(|before| *before != number) {
             self.leave(before, Leaving::Replaced, LATE);
+            // Nobody on the new line knows what the old one was asked to send and take.
+            self.fail_all_of(book, user)?;
         }
         self.online.insert(user);
         self.look_for(book, user)?;
