@@ -224,7 +224,7 @@ fn check_listen(config: &Config) -> Vec<Problem> {
             continue;
         };
         if !is_own(&e, address) {
-            let text = format!("{}: {address}: {}", wanted.key(), not_listening(&e));
+            let text = format!("{}: {address}: {}", wanted.full_key(), not_listening(&e));
             problems.push(Problem::new(&config.path, text));
         }
     }

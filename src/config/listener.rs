@@ -8,6 +8,12 @@ use super::Config;
 use super::parse_port_range;
 use super::values::{Problem, Values};
 
+/// The key that lists addresses without TLS.
+pub const LISTEN_KEY: &str = "listen";
+/// The key that lists those of the hub's relay.
+pub const RELAY_KEY: &str = "relay_listen";
+const TLS_KEY: &str = "tls_listen";
+
 macro_rules! protocols {
     ($($(#[cfg($when:meta)])? $about:literal $name:ident $section:literal udp $udp:literal;)*) => {
         /// A protocol that tfd serves. Each has a section of the configuration
@@ -48,19 +54,24 @@ impl Protocol {
         matches!(self, Protocol::Vault | Protocol::Hub | Protocol::Holder)
     }
 
-    /// The key that lists addresses without TLS of the daemon's.
-    fn plain(self) -> &'static str {
+    /// The keys that list addresses without TLS of the daemon's.
+    fn plain(self) -> &'static [&'static str] {
         match self {
             // Its peers seal what they say there for each other.
-            Protocol::Hub => "relay_listen",
-            _ => "listen",
+            Protocol::Hub => &[RELAY_KEY],
+            _ => &[LISTEN_KEY],
         }
+    }
+
+    /// The keys that list its addresses, with or without TLS.
+    fn keys(self, tls: bool) -> &'static [&'static str] {
+        if tls { &[TLS_KEY] } else { self.plain() }
     }
 
     /// Whether any address is listed for it.
     pub(super) fn is_listed(self, values: &Values<'_>) -> bool {
         let has = |name| values.has_elements(self.section(), name);
-        has("listen") || has("tls_listen")
+        has(LISTEN_KEY) || has(TLS_KEY)
     }
 }
 
@@ -79,7 +90,7 @@ pub(super) fn unused(values: &Values<'_>, has_tf: bool) -> Vec<Problem> {
 
 /// Whether any listener speaks TLS.
 pub(super) fn has_tls(values: &Values<'_>) -> bool {
-    let has_tls = |protocol: &Protocol| values.has_elements(protocol.section(), "tls_listen");
+    let has_tls = |protocol: &Protocol| values.has_elements(protocol.section(), TLS_KEY);
     Protocol::ALL.iter().any(has_tls)
 }
 
@@ -94,16 +105,14 @@ pub struct Listener {
     pub protocol: Protocol,
     /// Whether its clients speak TLS.
     pub tls: bool,
+    /// The key that lists it, in the section of its protocol.
+    pub key: &'static str,
 }
 
 impl Listener {
-    /// The key that lists it.
-    pub fn key(&self) -> String {
-        let key = match self.tls {
-            true => "tls_listen",
-            false => self.protocol.plain(),
-        };
-        format!("{}.{key}", self.protocol.section())
+    /// The key that lists it, with its section.
+    pub fn full_key(&self) -> String {
+        format!("{}.{}", self.protocol.section(), self.key)
     }
 }
 
@@ -122,10 +131,10 @@ impl Config {
 
     /// What an open socket at this address is for: what it was for before, if
     /// the address is still listed so (port 0 may be listed twice).
-    pub fn listener_at(&self, address: SocketAddr, before: (u8, bool)) -> Option<Listener> {
+    pub fn listener_at(&self, address: SocketAddr, before: (u8, &str)) -> Option<Listener> {
         let mut listed = self.listeners();
         listed.retain(|listener| listener.address == address);
-        let same = |listener: &&Listener| (listener.protocol as u8, listener.tls) == before;
+        let same = |listener: &&Listener| (listener.protocol as u8, listener.key) == before;
         let found = listed.iter().find(same).or(listed.first());
         found.copied()
     }
@@ -136,7 +145,8 @@ pub(super) fn check(values: &mut Values<'_>) {
     let mut taken: Vec<SocketAddr> = Vec::new();
     for protocol in Protocol::ALL {
         let section = protocol.section();
-        for name in [protocol.plain(), "tls_listen"] {
+        let keys = [false, true].map(|tls| protocol.keys(tls));
+        for name in keys.into_iter().flatten() {
             for address in values.list::<SocketAddr>(section, name) {
                 if address.port() != 0 && taken.contains(&address) {
                     let text = format!(": {address} is listed twice");
@@ -168,22 +178,20 @@ pub(super) fn build(values: &Values<'_>) -> Vec<Listener> {
     let mut listeners = Vec::new();
     for tls in [false, true] {
         for protocol in Protocol::ALL.iter().copied() {
-            let key = if tls { "tls_listen" } else { protocol.plain() };
-            let addresses = values.list::<SocketAddr>(protocol.section(), key);
-            listeners.extend(
-                addresses
-                    .into_iter()
-                    .map(|address| (protocol, address, tls)),
-            );
+            for key in protocol.keys(tls) {
+                let addresses = values.list::<SocketAddr>(protocol.section(), key);
+                listeners.extend(addresses.into_iter().map(|address| Listener {
+                    id: 0,
+                    address,
+                    protocol,
+                    tls,
+                    key,
+                }));
+            }
         }
     }
-    (0..)
-        .zip(listeners)
-        .map(|(id, (protocol, address, tls))| Listener {
-            id,
-            address,
-            protocol,
-            tls,
-        })
-        .collect()
+    for (id, listener) in (0..).zip(&mut listeners) {
+        listener.id = id;
+    }
+    listeners
 }

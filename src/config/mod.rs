@@ -27,7 +27,7 @@ pub use check::is_service_name;
 pub(crate) use check::parse_port_range;
 pub use holder::Holder;
 pub use hub::Hub;
-pub use listener::{Listener, Protocol};
+pub use listener::{LISTEN_KEY, Listener, Protocol, RELAY_KEY};
 pub use proxy::{Backend, Host, Proxy};
 pub use server::{DEFAULT_CONTROL, Durability, Local, LogFormat, Mode, OnUpload, Pam, Server, Tls};
 pub use tf::{Dialect, Tf};

@@ -189,8 +189,15 @@ pub(super) fn bind_all(
         if open.contains(&wanted.address) {
             continue;
         }
-        let mut listener = Listener::bind(wanted.address, wanted.protocol.uses_udp())
-            .map_err(|e| format!("{} {}: {}", wanted.key(), wanted.address, not_listening(&e)))?;
+        let mut listener =
+            Listener::bind(wanted.address, wanted.protocol.uses_udp()).map_err(|e| {
+                format!(
+                    "{} {}: {}",
+                    wanted.full_key(),
+                    wanted.address,
+                    not_listening(&e)
+                )
+            })?;
         set_purpose(&mut listener, &wanted);
         listeners.push(listener);
     }
@@ -236,7 +243,7 @@ fn wanted_listener(
 
 /// The entry of the configuration for an open listener.
 pub(super) fn listed(config: &Config, listener: &Listener) -> Option<config::Listener> {
-    config.listener_at(listener.address, (listener.protocol, listener.tls))
+    config.listener_at(listener.address, (listener.protocol, listener.key))
 }
 
 /// Marks an open listener as that entry of the configuration.
@@ -244,6 +251,7 @@ pub(super) fn set_purpose(listener: &mut Listener, wanted: &config::Listener) {
     listener.id = wanted.id;
     listener.protocol = wanted.protocol as u8;
     listener.tls = wanted.tls;
+    listener.key = wanted.key;
 }
 
 /// Starts the dialer, for a configuration with a protocol that has data

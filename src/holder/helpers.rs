@@ -251,7 +251,7 @@ fn spawn_line(
 fn port(context: &HelperContext<'_>, holder: &Holder) -> Result<u16, String> {
     let port = holder
         .port
-        .or_else(|| context.plain_port(config::Protocol::Holder));
+        .or_else(|| context.port(config::Protocol::Holder, config::LISTEN_KEY));
     port.ok_or_else(|| "holder.listen: no address is listened on".to_owned())
 }
 

@@ -164,7 +164,7 @@ fn settings(context: &HelperContext<'_>, hub: &Hub) -> Result<Settings, String> 
             audit_cycle: seconds(hub.audit_cycle),
         },
         probe_cycle: hub.probe_cycle,
-        relay_port: context.plain_port(config::Protocol::Hub),
+        relay_port: context.port(config::Protocol::Hub, config::RELAY_KEY),
         relay_lines: hub.relay_lines,
         limits: context.config.server.login_limits,
     })

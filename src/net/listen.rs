@@ -34,6 +34,8 @@ pub struct Listener {
     pub protocol: u8,
     /// Whether its clients are to speak TLS.
     pub tls: bool,
+    /// The key of the configuration that lists it.
+    pub key: &'static str,
     socket: OwnedFd,
     udp: Option<OwnedFd>,
 }
@@ -69,6 +71,7 @@ impl Listener {
             id: 0,
             protocol: 0,
             tls: false,
+            key: "",
             socket,
             udp: None,
         }

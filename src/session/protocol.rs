@@ -257,14 +257,14 @@ pub struct HelperContext<'a> {
 }
 
 impl HelperContext<'_> {
-    /// The port of the first address that is listened at for a protocol without TLS of the
-    /// daemon's.
-    pub fn plain_port(&self, protocol: config::Protocol) -> Option<u16> {
+    /// The port of the first address that this key lists for a protocol.
+    pub fn port(&self, protocol: config::Protocol, key: &str) -> Option<u16> {
         let mut wanted = self.config.listeners().into_iter();
-        let wanted = wanted.find(|it| it.protocol == protocol && !it.tls)?;
+        let wanted = wanted.find(|it| it.protocol == protocol && it.key == key)?;
         let mut listeners = self.listeners.iter();
-        let bound = listeners
-            .find(|it| it.protocol == protocol as u8 && it.address == wanted.address && !it.tls)?;
+        let bound = listeners.find(|it| {
+            it.protocol == protocol as u8 && it.address == wanted.address && it.key == key
+        })?;
         Some(bound.local_address().port())
     }
 
