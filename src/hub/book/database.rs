@@ -14,7 +14,8 @@ use crate::hub::wire::Label;
 /// copies is), 3 dying; copy.state 1 asked for, 2 live, 3 lost, 4 at a holder that is
 /// gone, 5 on its way from another holder, 6 coming back to one that has lost it. A copy
 /// that is asked for by a run has its number. A user's used bytes are those of copies in
-/// states 1, 2, 5 and 6, a holder's held bytes those in all but 3.
+/// states 1, 2, 5 and 6, a holder's held bytes those in all but 3. A user with base speaks
+/// version 1.0.
 const SCHEMA: &str = "
     CREATE TABLE user (
         id INTEGER PRIMARY KEY,
@@ -31,9 +32,11 @@ const SCHEMA: &str = "
         used INTEGER NOT NULL DEFAULT 0,
         listed INTEGER NOT NULL DEFAULT 0,
         created INTEGER NOT NULL,
-        seen INTEGER NOT NULL
+        seen INTEGER NOT NULL,
+        base INTEGER NOT NULL DEFAULT 0
     ) STRICT;
     CREATE INDEX user_pool ON user (pool);
+    CREATE INDEX user_base ON user (id) WHERE base = 1;
     CREATE TABLE holder (
         user INTEGER PRIMARY KEY REFERENCES user,
         share INTEGER NOT NULL,
@@ -133,11 +136,18 @@ const SCHEMA: &str = "
         hub TEXT NOT NULL,
         latest INTEGER NOT NULL
     ) STRICT;
-    PRAGMA user_version = 1;
+    PRAGMA user_version = 2;
 ";
 
 /// The tables of this version.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
+
+/// What makes them of those of version 1.
+const FROM_1: &str = "
+    ALTER TABLE user ADD COLUMN base INTEGER NOT NULL DEFAULT 0;
+    CREATE INDEX user_base ON user (id) WHERE base = 1;
+    PRAGMA user_version = 2;
+";
 
 /// How far the clock may go back, in seconds.
 const BACK: Time = 60;
@@ -173,6 +183,9 @@ impl Book {
             change.execute_batch(SCHEMA)?;
             let text = "INSERT INTO meta (hub, latest) VALUES (?1, ?2)";
             change.execute(text, (rules.hub.as_str(), now))?;
+        }
+        if version == 1 {
+            change.execute_batch(FROM_1)?;
         }
         let hub: String = change.query_row("SELECT hub FROM meta", [], |row| row.get(0))?;
         if !(0..=VERSION).contains(&version) || hub != rules.hub.as_str() {

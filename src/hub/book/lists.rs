@@ -60,15 +60,15 @@ impl Book {
         self.all(&text, params![owner, behind, most], listed)
     }
 
-    /// The newest live snapshot of an owner.
+    /// The newest live file of an owner that is of this kind, which is not data.
     ///
     /// # Errors
     /// The database's.
-    pub fn newest_snapshot(&self, owner: UserId) -> Result<Option<Listed>> {
+    pub fn newest(&self, owner: UserId, kind: Kind) -> Result<Option<Listed>> {
         let text = "SELECT name, size, kind, time FROM file
-                    WHERE owner = ?1 AND kind = 3 AND kind > 1 AND state = 2
+                    WHERE owner = ?1 AND kind = ?2 AND kind > 1 AND state = 2
                     ORDER BY time DESC LIMIT 1";
-        self.find(text, [owner], listed)
+        self.find(text, params![owner, kind.number()], listed)
     }
 
     /// A live file of an owner.

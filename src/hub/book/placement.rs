@@ -116,7 +116,7 @@ pub(super) fn choose(among: &[Candidate], wanted: &Wanted<'_>, random: u64) -> O
 }
 
 impl Book {
-    /// The holders that are online and of other people than the owner.
+    /// The holders that are online, of other people than the owner and of its version.
     pub(super) fn candidates(
         &self,
         owner: UserId,
@@ -127,7 +127,7 @@ impl Book {
                     k.since, EXISTS (SELECT 1 FROM copy WHERE holder = k.user AND owner = ?1)
                     FROM holder k JOIN user u ON u.id = k.user
                     WHERE u.holder_key IS NOT NULL AND k.target IS NULL AND NOT k.is_gone
-                    AND k.passes IS NULL
+                    AND k.passes IS NULL AND u.base = (SELECT base FROM user WHERE id = ?1)
                     AND u.pool <> (SELECT pool FROM user WHERE id = ?1)";
         let read = |row: &Row<'_>| {
             let uptime = Uptime::of(&row.get::<_, Vec<u8>>(6)?);

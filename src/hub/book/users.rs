@@ -34,10 +34,12 @@ pub struct Account {
     pub prune_until: Time,
     /// Whether it shares.
     pub has_share: bool,
+    /// Whether it speaks version 1.0: its first key came so.
+    pub is_base: bool,
 }
 
 const ACCOUNT: &str = "SELECT id, name, key, holder_key, append_only,
-                       EXISTS (SELECT 1 FROM holder WHERE user = id AND share > 0), prune_until
+                       EXISTS (SELECT 1 FROM holder WHERE user = id AND share > 0), prune_until, base
                        FROM user";
 
 fn account(row: &rusqlite::Row<'_>) -> rusqlite::Result<Account> {
@@ -54,6 +56,7 @@ fn account(row: &rusqlite::Row<'_>) -> rusqlite::Result<Account> {
         is_append_only: row.get(4)?,
         has_share: row.get(5)?,
         prune_until: row.get(6)?,
+        is_base: row.get(7)?,
     })
 }
 
@@ -163,19 +166,29 @@ impl Book {
     }
 
     /// Takes a key that a user has proved: of an owner the identity key, of a holder
-    /// the holder key.
+    /// the holder key. One that is both has one key, and logs in by its code for good. Its
+    /// first key is of a version, which its user keeps.
     ///
     /// # Errors
-    /// `504` if another is known, or the identity key is missing; the database's.
+    /// `504` if another is known, or one of the other version, or the identity key is
+    /// missing; the database's.
     pub fn learn_key(&self, user: UserId, role: Role, key: Key) -> Result<()> {
         let account = self.account(user)?;
+        if account.key.is_some() && account.is_base != (role == Role::Both) {
+            return Err(Reply::NotAllowed.into());
+        }
         let (known, text) = match role {
             Role::Holder if account.key.is_none() => return Err(Reply::NotAllowed.into()),
             Role::Holder => {
                 let text = "UPDATE user SET holder_key = ?2 WHERE id = ?1";
                 (account.holder_key, text)
             }
-            Role::Owner | Role::Both => (account.key, "UPDATE user SET key = ?2 WHERE id = ?1"),
+            Role::Owner => (account.key, "UPDATE user SET key = ?2 WHERE id = ?1"),
+            Role::Both => {
+                let text = "UPDATE user SET base = 1, key = ?2, holder_key = ?2,
+                            login = code, code = NULL, code_until = NULL WHERE id = ?1";
+                (account.key, text)
+            }
         };
         match known {
             Some(known) if known == key => Ok(()),
@@ -183,8 +196,9 @@ impl Book {
             None => {
                 self.run(text, params![user, key.0])?;
                 match role {
-                    Role::Holder => Ok(()),
-                    Role::Owner | Role::Both => self.adopt(&account.name, user, &key),
+                    // Version 1.0 proves no key, so no file waits for one.
+                    Role::Holder | Role::Both => Ok(()),
+                    Role::Owner => self.adopt(&account.name, user, &key),
                 }
             }
         }

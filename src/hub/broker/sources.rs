@@ -96,7 +96,7 @@ impl Broker {
         }
         let file = match it.name {
             Some(name) => book.live_file(user.id, name)?,
-            None => book.newest_snapshot(user.id)?,
+            None => book.newest(user.id, Kind::Snapshot)?,
         };
         let file = file.filter(|file| file.kind != Kind::Data);
         let file = file.ok_or(Reply::NoSuchFile)?;

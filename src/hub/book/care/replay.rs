@@ -40,7 +40,7 @@ impl Book {
     /// deleted; the database's.
     pub fn replay(&self, holder: UserId, it: &Replayed<'_>, now: Time) -> Result<()> {
         let owner = self.find_user(it.owner)?;
-        let owner = match owner.filter(|owner| owner.key == Some(it.key)) {
+        let owner = match owner.filter(|owner| owner.key == Some(it.key) && !owner.is_base) {
             Some(owner) => owner.id,
             None => {
                 let name = placeholder(it.owner, &it.key).ok_or(Reply::NotMine)?;

@@ -199,7 +199,7 @@ fn files_are_listed_by_kind_and_there_is_one_configuration() {
     assert_eq!(page[0].name, name(4));
     let newest = world
         .book
-        .newest_snapshot(anna.id)
+        .newest(anna.id, Kind::Snapshot)
         .expect("list")
         .expect("snapshot");
     assert_eq!((newest.name, newest.time), (name(4), world.now - 10));

@@ -1,5 +1,6 @@
 //! The hub's book: what owners and holders rely on, each on a database of its own.
 
+mod base;
 mod care;
 mod files;
 mod model;
@@ -89,7 +90,12 @@ fn removal(owner: &Account, name: Name, size: u64, time: Time) -> Removal {
         size,
         time,
     };
-    let key = signing_key(&owner.name, Role::Owner);
+    let role = if owner.is_base {
+        Role::Both
+    } else {
+        Role::Owner
+    };
+    let key = signing_key(&owner.name, role);
     let proof = statement.sign(&key).expect("signature");
     Removal { name, proof, time }
 }
@@ -142,6 +148,30 @@ impl World {
         self.book.account(id).expect("user")
     }
 
+    /// One of version 1.0, which may be owner and holder.
+    fn base(&self, name: &str) -> Account {
+        let name = user(name);
+        let settings = Settings::default();
+        let account = self.book.enter(&name, &settings, self.now).expect("user");
+        let code = [7; 32];
+        let enrolled = self.book.enrol(account.id, &code, self.now + DAY);
+        enrolled.expect("code");
+        let key = key(&name, Role::Both);
+        let learned = self.book.learn_key(account.id, Role::Both, key);
+        learned.expect("key");
+        self.book.account(account.id).expect("user")
+    }
+
+    /// The same with this share, online, in a network of its own.
+    fn base_holder(&mut self, name: &str, share: u64) -> Account {
+        let id = self.base(name).id;
+        self.shares(id, share).expect("share");
+        let address = format!("203.0.{id}.1").parse().expect("address");
+        self.book.arrived(id, address).expect("holder");
+        self.online.insert(id);
+        self.book.account(id).expect("user")
+    }
+
     fn shares(&self, holder: UserId, size: u64) -> Result<()> {
         let share = Share {
             size,
@@ -186,9 +216,12 @@ impl World {
             };
             let account = self.book.account(holder).expect("holder");
             let receipt = receipt(&account, &owner, wish.name, wish.size);
-            let stored = self
-                .book
-                .stored(&owner, wish.name, &account.name, &receipt, self.now);
+            let stored = match owner.is_base {
+                true => self.book.has_copy(owner.id, wish.name, holder, self.now),
+                false => self
+                    .book
+                    .stored(&owner, wish.name, &account.name, &receipt, self.now),
+            };
             assert!(stored.expect("stored").is_new);
             holders.push(holder);
         }

@@ -60,10 +60,13 @@ pub fn number_of(owner: usize, run: u8) -> u8 {
 impl Model {
     pub fn new() -> Model {
         let mut world = World::new();
-        let owners = ["anna", "eve"].map(|name| world.owner(name)).to_vec();
+        let mut owners = ["anna", "eve"].map(|name| world.owner(name)).to_vec();
+        owners.push(world.base("old"));
         let shares = [GIB, GIB, 4 * SIZE, 2 * SIZE];
         let holders = (0..HOLDERS).map(|at| world.holder(&format!("holder{at}"), shares[at]));
-        let holders = holders.collect();
+        let mut holders: Vec<Account> = holders.collect();
+        let base = [GIB, 4 * SIZE].map(|share| (format!("base{share}"), share));
+        holders.extend(base.map(|(name, share)| world.base_holder(&name, share)));
         Model {
             world,
             owners,
@@ -97,8 +100,9 @@ impl Model {
             .saturating_sub(self.reserved(owner))
     }
 
-    /// Who may get a copy of a file.
-    pub fn eligible(&self, file: &File) -> Vec<UserId> {
+    /// Who may get a copy of a file of this owner.
+    pub fn eligible(&self, owner: usize, file: &File) -> Vec<UserId> {
+        let is_base = self.owners[owner].is_base;
         let may = |holder: &&Account| {
             let bars = match file.copies.get(&holder.id) {
                 None => false,
@@ -106,7 +110,7 @@ impl Model {
                 Some(_) => true,
             };
             let is_online = self.world.online.contains(&holder.id);
-            is_online && self.free(holder.id) >= SIZE && !bars
+            is_online && holder.is_base == is_base && self.free(holder.id) >= SIZE && !bars
         };
         self.holders
             .iter()
@@ -133,7 +137,7 @@ impl Model {
     pub fn goes(&mut self, key: (usize, u8), run: u8, holder: UserId) {
         let file = self.files[&key].clone();
         assert!(
-            self.eligible(&file).contains(&holder),
+            self.eligible(key.0, &file).contains(&holder),
             "{holder} may get no copy"
         );
         let file = self.files.get_mut(&key).expect("file");

@@ -11,7 +11,8 @@ use self::memory::{File, Model, SIZE, State, number_of};
 use super::*;
 use crate::hub::wire::{Kinds, NotStored};
 
-const OWNERS: usize = 2;
+/// The last one is of version 1.0.
+const OWNERS: usize = 3;
 
 /// One step. Numbers of files, holders and so on are taken modulo what there is.
 #[derive(Clone, Debug)]
@@ -34,15 +35,15 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         2 => (0..2_u8).prop_map(Step::Begin),
         6 => (0..2_u8, 0..4_u8, 1..4_u8).prop_map(|(run, file, n)| Step::Put(run, file, n)),
-        8 => (0..4_u8, 0..4_u8).prop_map(|(file, holder)| Step::Stored(file, holder)),
-        1 => (0..4_u8, 0..4_u8).prop_map(|(file, holder)| Step::Reported(file, holder)),
-        4 => (0..2_u8, 0..4_u8, 0..4_u8, any::<bool>())
+        8 => (0..4_u8, 0..6_u8).prop_map(|(file, holder)| Step::Stored(file, holder)),
+        1 => (0..4_u8, 0..6_u8).prop_map(|(file, holder)| Step::Reported(file, holder)),
+        4 => (0..2_u8, 0..4_u8, 0..6_u8, any::<bool>())
             .prop_map(|(run, file, holder, bad)| Step::NotStored(run, file, holder, bad)),
         2 => (0..4_u8).prop_map(Step::Delete),
         1 => (0..2_u8).prop_map(Step::Finish),
         1 => (0..2_u8).prop_map(Step::Abort),
-        2 => (0..4_u8).prop_map(Step::Toggle),
-        1 => (0..4_u8).prop_map(Step::Answer),
+        2 => (0..6_u8).prop_map(Step::Toggle),
+        1 => (0..6_u8).prop_map(Step::Answer),
         2 => prop_oneof![Just(1), Just(700), Just(3700), Just(DAY), Just(8 * DAY)]
             .prop_map(Step::Pass),
         1 => Just(Step::Restart),
@@ -65,6 +66,7 @@ impl Model {
             .online
             .iter()
             .filter(|id| self.free(**id) >= 4 * SIZE)
+            .filter(|id| self.is_base(**id) == self.owners[owner].is_base)
             .count();
         let others = self
             .runs
@@ -81,6 +83,11 @@ impl Model {
             self.runs.insert((owner, run), (8 * SIZE, self.world.now));
         }
         assert_eq!(begun.expect("run"), others as u64);
+    }
+
+    fn is_base(&self, holder: UserId) -> bool {
+        let mut holders = self.holders.iter();
+        holders.any(|it| it.id == holder && it.is_base)
     }
 
     fn wish(&self, owner: usize, run: u8, file: u8) -> Wish<'static> {
@@ -156,7 +163,7 @@ impl Model {
                     self.goes(key, run, holder);
                 }
             }
-            Placed::Nowhere => assert_eq!(self.eligible(file), Vec::<UserId>::new()),
+            Placed::Nowhere => assert_eq!(self.eligible(key.0, file), Vec::<UserId>::new()),
         }
     }
 
@@ -170,6 +177,9 @@ impl Model {
             true => world.book.has_copy(owner.id, name, holder.id, now),
             false => {
                 let receipt = receipt(&holder, &owner, name, SIZE);
+                if owner.is_base {
+                    return world.book.has_copy(owner.id, name, holder.id, now);
+                }
                 world.book.stored(&owner, name, &holder.name, &receipt, now)
             }
         };
@@ -411,7 +421,7 @@ proptest! {
         let mut model = Model::new();
         (0..OWNERS).for_each(|owner| model.begin(owner, 0));
         for (at, step) in steps.iter().enumerate() {
-            let owner = usize::try_from(owners >> (at % 64) & 1).expect("a bit") % OWNERS;
+            let owner = usize::try_from(owners >> (2 * at % 64) & 3).expect("two bits") % OWNERS;
             if matches!(step, Step::Restart) {
                 model.world = model.world.again();
             }
