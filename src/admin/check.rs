@@ -12,7 +12,9 @@ use nix::unistd::geteuid;
 
 use crate::admin::status::{fail, say, serving};
 use crate::admin::unit;
-use crate::config::{Config, Holder, Local, Mode, PasswordLogins, Problem, Protocol, VaultDialect};
+use crate::config::{
+    self, Config, Holder, LISTEN_KEY, Local, Mode, PasswordLogins, Problem, Protocol, VaultDialect,
+};
 use crate::daemon::helpers::pam;
 use crate::daemon::world::check_world;
 use crate::net::listen::{Listener, not_listening};
@@ -134,6 +136,7 @@ fn warnings(config: &Config) -> Vec<Problem> {
     let warnings = warnings.chain(missing_service(config));
     let warnings = warnings.chain(config.unused.iter().cloned());
     let warnings = warnings.chain(vault_dialects(config));
+    let warnings = warnings.chain(hub_without_tls(config));
     let warnings = warnings.chain(stores::warnings(config));
     warnings.chain(expiry_warning(config)).collect()
 }
@@ -159,6 +162,21 @@ fn vault_dialects(config: &Config) -> Vec<Problem> {
         Problem::new(&config.path, text)
     };
     dialects.map(problem).collect()
+}
+
+/// That lines of version 1.0 of the hub are open to other machines.
+fn hub_without_tls(config: &Config) -> Option<Problem> {
+    let listeners = config.listeners();
+    let mut of_hub = listeners.iter().filter(|it| it.protocol == Protocol::Hub);
+    let is_open = |it: &config::Listener| it.key == LISTEN_KEY && !it.address.ip().is_loopback();
+    let listener = of_hub.find(|it| is_open(it))?;
+    let text = format!(
+        "{}: {}: version 1.0 has no TLS: anybody between hub and peers reads and changes what \
+         they say",
+        listener.full_key(),
+        listener.address
+    );
+    Some(Problem::new(&config.path, text))
 }
 
 /// That passwords of BBFTP come with little protection, or can't come at all.

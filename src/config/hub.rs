@@ -1,9 +1,10 @@
 //! `[hub]`: what concerns the backup hub.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::listener::Protocol;
+use super::listener::{LISTEN_KEY, Protocol};
 use super::values::Values;
 use crate::text::parse_size;
 
@@ -78,6 +79,18 @@ pub(super) fn check(values: &mut Values<'_>) {
                     mode = \"multi-user\" in [server], or serve the hub by a tfd of its own";
         values.problem("hub", "tls_listen", text);
     }
+    if !values.is("hub", "accept_base", "true") {
+        for address in values.list::<SocketAddr>("hub", LISTEN_KEY) {
+            if !address.ip().is_loopback() {
+                let text = format!(
+                    ": {address}: version 1.0 has no TLS, and other machines reach this \
+                     address: list a loopback address, such as 127.0.0.1:7170, or set \
+                     accept_base = true"
+                );
+                values.problem("hub", LISTEN_KEY, &text);
+            }
+        }
+    }
     if values.is("server", "jail", "true") {
         let text = ": its clients can't enter a jail: remove jail from [server]";
         values.problem("hub", "tls_listen", text);
@@ -103,4 +116,55 @@ pub(super) fn build(values: &Values<'_>) -> Option<Hub> {
         relay_lines: values.parsed("hub", "relay_lines")?,
         is_rebuilt: values.is("hub", "rebuild", "true"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use crate::config::Config;
+
+    #[test]
+    fn a_hub_without_tls_is_for_this_machine_unless_the_operator_says_otherwise() {
+        let parse = |lines: &str| {
+            let text = format!(
+                "[hub]\nname = \"hub.example.org\"\ndata = \"/var/lib/tfd/hub\"\nuser = \"games\"\n{lines}"
+            );
+            Config::parse(Path::new("/etc/tfd/tfd.toml"), &text)
+        };
+        for lines in [
+            "listen = [\"127.0.0.1:7170\", \"[::1]:7170\", \"127.9.8.7:1\"]",
+            "listen = [\"0.0.0.0:7170\"]\naccept_base = true",
+        ] {
+            let config = parse(lines).expect(lines);
+            let mut listeners = config.listeners().into_iter();
+            assert!(listeners.all(|it| it.full_key() == "hub.listen" && !it.tls));
+        }
+        for address in [
+            "0.0.0.0:7170",
+            "[::]:7170",
+            "192.0.2.1:1",
+            "[::ffff:127.0.0.1]:1",
+        ] {
+            for more in ["", "\naccept_base = false"] {
+                let lines = format!("listen = [\"127.0.0.1:7170\", \"{address}\"]{more}");
+                let problems = parse(&lines).expect_err(&lines);
+                let text = problems[0].to_string();
+                assert_eq!(problems.len(), 1, "{problems:?}");
+                assert!(text.contains("hub.listen"), "{text}");
+                assert!(
+                    text.contains(address) && text.contains("accept_base = true"),
+                    "{text}"
+                );
+            }
+        }
+        // The relay's addresses have their own key, and none counts twice.
+        let both = "listen = [\"127.0.0.1:7170\"]\nrelay_listen = [\"0.0.0.0:7172\"]";
+        let config = parse(both).expect("both");
+        let keys = config.listeners().into_iter().map(|it| it.full_key());
+        let keys: Vec<String> = keys.collect();
+        assert_eq!(keys, ["hub.listen", "hub.relay_listen"]);
+        let doubled = both.replace("0.0.0.0:7172", "127.0.0.1:7170");
+        assert!(parse(&doubled).is_err());
+    }
 }

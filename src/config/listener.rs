@@ -58,7 +58,7 @@ impl Protocol {
     fn plain(self) -> &'static [&'static str] {
         match self {
             // Its peers seal what they say there for each other.
-            Protocol::Hub => &[RELAY_KEY],
+            Protocol::Hub => &[LISTEN_KEY, RELAY_KEY],
             _ => &[LISTEN_KEY],
         }
     }

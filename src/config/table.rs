@@ -260,6 +260,10 @@ pub(super) const KEYS: &[Key] = keys! {
     hub tls_listen: List(check::listen), Example ["0.0.0.0:7170", "[::]:7170"],
         "Where to listen for owners and keepers of backups, alone or next to protocols in \
          multi-user mode (left out: nowhere).";
+    hub listen: List(check::listen), Example ["127.0.0.1:7170"],
+        "Where to listen without TLS for peers of version 1.0, for tests on this machine (left \
+         out: nowhere). An address that other machines reach needs accept_base = true.";
+    hub accept_base: Flag, Default false, "";
     hub name: Checked(hub::check_name), Example "hub.example.org",
         "The hub's name for good: signatures have it. It is never looked up.";
     hub data: Path, Example "/var/lib/tfd/hub",

@@ -8,7 +8,7 @@ use super::wire::request::Use;
 use super::wire::{Bad, Code, Command, Id, Line, Message, Party, Reply, Request, Role, Sort};
 
 /// The most requests of one side that wait for an answer.
-const MOST_WAITING: usize = 64;
+pub(super) const MOST_WAITING: usize = 64;
 
 /// The most lines of a peer that can't be read, or come in the wrong state.
 const MOST_FAULTS: u32 = 10;
@@ -18,7 +18,7 @@ const MOST_FAULTS: u32 = 10;
 pub enum Next {
     /// The broker gets it.
     Pass(Line),
-    /// The peer gets this answer at once.
+    /// The peer gets this line at once: mostly an answer.
     Answer(Line),
     /// The line ends, for this reason.
     End(&'static str),

@@ -1,4 +1,5 @@
-//! The hub's gate: the handshake of TLS, and the login up to the key. It holds no key
+//! The hub's gate: the handshake of TLS, or none in version 1.0, and the login up to the
+//! key. It holds no key
 //! of the server, knows no user and reaches no file.
 
 use std::io;
@@ -8,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use zeroize::Zeroizing;
 
+use super::base;
 use super::broker::message::{Answer, Ask};
 use super::state::State;
 use super::wire::request::{Cha, Log, Out, Rsp, SendKey};
@@ -20,6 +22,7 @@ use crate::ipc::codec::{Encode, Writer, codec};
 use crate::net::link::LinkState;
 use crate::net::tls::server::{Door, HelloError};
 use crate::net::{Link, LinkError};
+use crate::session::keeper::Keeper;
 use crate::session::login::Login;
 use crate::session::protocol::Gate;
 
@@ -120,35 +123,33 @@ struct Peer {
     lines: Lines,
     state: State,
     role: Role,
+    /// What both ends have exported from TLS; `None` in version 1.0, without it.
+    exporter: Option<Exporter>,
     /// The number of its last request.
     latest: Option<Id>,
     faults: u32,
     tries: u32,
 }
 
-/// Takes a peer through TLS and its login. Its session answers the last request.
+/// Takes a peer through TLS, where there is a door for it, and its login. Its session
+/// answers the last request.
 ///
 /// # Errors
 /// Why it did not pass.
-pub fn admit(gate: Gate<'_>, door: &Door, hub: &Label) -> Result<(), Refused> {
+pub fn admit(gate: Gate<'_>, door: Option<&Door>, hub: &Label) -> Result<(), Refused> {
     let keeper = Arc::new(gate.keeper);
     let mut link = Link::new(gate.socket)?;
     link.count_on(gate.meter);
     link.set_deadline(Some(gate.deadline))?;
     link.stop_on(&crate::sys::signal::STOP);
-    let accepted = door.accept_exporting(&mut link, Arc::clone(&keeper) as _, &[ALPN], LABEL)?;
-    let exported = accepted
-        .exported
-        .filter(|_| accepted.alpn.as_deref() == Some(ALPN));
-    let Some(exported) = exported else {
-        link.close();
-        let text = "a client that does not ask for tfd-hub/1";
-        return Err(Refused::Tls(text.to_owned()));
+    let exporter = match door {
+        Some(door) => Some(shake_hands(&mut link, door, &keeper)?),
+        None => None,
     };
     let broker = keeper.enter()?;
     let broker = broker.ok_or_else(|| io::Error::other("the keeper lets nobody in"))?;
     let broker: Pipe<Ask, Answer> = broker.into_channel().into();
-    let passed = log_in(link, &broker, hub, Exporter(exported))?;
+    let passed = log_in(link, &broker, hub, exporter)?;
     let Passed { mut peer, state } = passed;
     let login = Login::new(broker.into_channel().into(), gate.steps, None);
     match login.enter(peer.link.socket(), &state)? {
@@ -160,7 +161,20 @@ pub fn admit(gate: Gate<'_>, door: &Door, hub: &Label) -> Result<(), Refused> {
     }
 }
 
-/// Takes a peer through its login, behind the handshake that has exported this.
+/// Takes a peer through the handshake of TLS; what both ends export from it.
+fn shake_hands(link: &mut Link, door: &Door, keeper: &Arc<Keeper>) -> Result<Exporter, Refused> {
+    let accepted = door.accept_exporting(link, Arc::clone(keeper) as _, &[ALPN], LABEL)?;
+    let exported = accepted
+        .exported
+        .filter(|_| accepted.alpn.as_deref() == Some(ALPN));
+    exported.map(Exporter).ok_or_else(|| {
+        link.close();
+        Refused::Tls("a client that does not ask for tfd-hub/1".to_owned())
+    })
+}
+
+/// Takes a peer through its login, behind the handshake that has exported this; in
+/// version 1.0 without one.
 ///
 /// # Errors
 /// Why it did not pass.
@@ -168,18 +182,19 @@ pub fn log_in(
     link: Link,
     broker: &Pipe<Ask, Answer>,
     hub: &Label,
-    exporter: Exporter,
+    exporter: Option<Exporter>,
 ) -> Result<Passed, Refused> {
     let mut peer = Peer {
         link,
         lines: Lines::default(),
         state: State::Fresh,
         role: Role::Owner,
+        exporter,
         latest: None,
         faults: 0,
         tries: 0,
     };
-    let (id, is_key) = peer.serve(broker, hub, exporter)?;
+    let (id, is_key) = peer.serve(broker, hub)?;
     let state = peer.hand_over(id, is_key);
     let state = state.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
     Ok(Passed { peer, state })
@@ -188,12 +203,7 @@ pub fn log_in(
 impl Peer {
     /// Serves it until it is in: the request that its session answers, and whether that
     /// is a key.
-    fn serve(
-        &mut self,
-        broker: &Pipe<Ask, Answer>,
-        hub: &Label,
-        exporter: Exporter,
-    ) -> Result<(Id, bool), Refused> {
+    fn serve(&mut self, broker: &Pipe<Ask, Answer>, hub: &Label) -> Result<(Id, bool), Refused> {
         for _ in 0..MOST_LINES {
             let line = match self.line()? {
                 Ok(line) => line,
@@ -207,7 +217,7 @@ impl Peer {
             };
             let command = request.command();
             let answer = match request {
-                Request::Log(it) => match self.log_in(id, it, exporter)? {
+                Request::Log(it) => match self.log_in(id, it)? {
                     Some(ask) => question(broker, &ask)?,
                     None => continue,
                 },
@@ -242,7 +252,14 @@ impl Peer {
     /// The next line.
     fn line(&mut self) -> Result<Result<Line, Bad>, Refused> {
         loop {
-            if let Some(line) = self.lines.line() {
+            let line = match self.exporter {
+                Some(_) => self.lines.line(),
+                None => self
+                    .lines
+                    .line_by(first_line)
+                    .map(|line| line.and_then(|it| it)),
+            };
+            if let Some(line) = line {
                 return Ok(line);
             }
             let mut piece = [0; PIECE];
@@ -265,7 +282,12 @@ impl Peer {
             return Err(Refused::Left);
         }
         let is_next = |id: &Id| self.latest < Some(*id);
-        let Some(id) = line.id.filter(is_next) else {
+        let id = match self.exporter {
+            Some(_) => line.id.filter(is_next),
+            // Requests of version 1.0 have no numbers, and are answered in their order.
+            None => self.latest.map_or(Some(Id::FIRST), Id::next),
+        };
+        let Some(id) = id else {
             self.fault(line.id, Reply::NotUnderstood)?;
             return Ok(None);
         };
@@ -283,24 +305,34 @@ impl Peer {
         Ok(None)
     }
 
-    /// What the broker is asked about a login; `None` if it is answered. Peers of the
-    /// first version, which has no named parameters, are not served.
-    fn log_in(&mut self, id: Id, it: Log, exporter: Exporter) -> Result<Option<Ask>, Refused> {
-        let Version { major, minor } = Version::SPOKEN;
-        if it.version.major != major || it.version.minor < minor {
-            let version = Some(Version::SPOKEN);
+    /// What the broker is asked about a login; `None` if it is answered. Version 1.0 is
+    /// spoken without TLS alone, and nothing else there.
+    fn log_in(&mut self, id: Id, it: Log) -> Result<Option<Ask>, Refused> {
+        let is_base = self.exporter.is_none();
+        let spoken = if is_base {
+            Version::BASE
+        } else {
+            Version::SPOKEN
+        };
+        let is_later = it.version.major == spoken.major && it.version.minor > spoken.minor;
+        if it.version != spoken && (is_base || !is_later) {
+            let version = Some(spoken);
             self.fault(Some(id), Reply::WrongVersion { version })?;
             return Ok(None);
         }
-        let Some(role @ (Role::Owner | Role::Holder)) = it.role else {
-            self.fault(Some(id), Reply::NotUnderstood)?;
-            return Ok(None);
+        let role = match it.role {
+            None if is_base => Role::Both,
+            Some(role @ (Role::Owner | Role::Holder)) => role,
+            _ => {
+                self.fault(Some(id), Reply::NotUnderstood)?;
+                return Ok(None);
+            }
         };
         self.role = role;
         Ok(Some(Ask::LogIn {
             user: it.username,
             role,
-            exporter,
+            exporter: self.exporter,
         }))
     }
 
@@ -311,8 +343,8 @@ impl Peer {
             hub: Some(hub.clone()),
             time: Some(challenge.time),
         };
-        let known = line(Some(id), known).print();
-        let challenge = line(None, Request::from(challenge)).print();
+        let known = self.print(&line(Some(id), known));
+        let challenge = self.print(&line(None, Request::from(challenge)));
         let mut both = (known + &challenge).into_bytes();
         Ok(self.link.write(&mut both)?)
     }
@@ -336,8 +368,21 @@ impl Peer {
     }
 
     fn send(&mut self, id: Id, reply: Reply) -> Result<(), Refused> {
-        let mut text = line(Some(id), reply).print().into_bytes();
+        let mut text = self.print(&line(Some(id), reply)).into_bytes();
         Ok(self.link.write(&mut text)?)
+    }
+
+    /// A line as the peer gets it.
+    fn print(&self, line: &Line) -> String {
+        match (self.exporter, &line.message) {
+            (Some(_), _) => line.print(),
+            // Who speaks another version reads which one is spoken.
+            (None, Message::Reply(reply @ Reply::WrongVersion { .. })) => {
+                let (id, message) = (None, Message::Reply(reply.clone()));
+                Line { id, message }.print()
+            }
+            (None, _) => base::print(line),
+        }
     }
 
     /// Answers what is wrong.
@@ -346,7 +391,7 @@ impl Peer {
         if self.faults > MOST_FAULTS {
             return Err(self.end("too many wrong lines"));
         }
-        let mut text = line(id, reply).print().into_bytes();
+        let mut text = self.print(&line(id, reply)).into_bytes();
         Ok(self.link.write(&mut text)?)
     }
 
@@ -361,7 +406,7 @@ impl Peer {
             after: Some(LATER),
             reason: None,
         };
-        let mut text = line(None, Request::from(out)).print().into_bytes();
+        let mut text = self.print(&line(None, Request::from(out))).into_bytes();
         if let Err(e) = self.link.write(&mut text) {
             return e.into();
         }
@@ -384,6 +429,15 @@ impl Peer {
         let state = Served::Line(state);
         state.encode(&mut out);
         Some(out.bytes)
+    }
+}
+
+/// Reads a line of version 1.0, or a login in another one, which may have more.
+fn first_line(line: &[u8]) -> Result<Line, Bad> {
+    let read = Line::parse(line)?;
+    match &read.message {
+        Message::Request(Request::Log(it)) if it.version != Version::BASE => Ok(read),
+        _ => Line::parse_bare(line),
     }
 }
 

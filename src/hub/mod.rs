@@ -2,6 +2,7 @@
 //! other's backups. Owners send sealed files to holders, which the protocol calls
 //! keepers; the hub knows which file of whom lies where, and sees no byte of them.
 
+pub mod base;
 pub mod book;
 pub mod broker;
 pub mod dialogue;
@@ -19,5 +20,6 @@ pub mod proofs;
 mod relay;
 pub(crate) mod server;
 mod session;
+mod speech;
 mod state;
 pub mod wire;

@@ -44,7 +44,8 @@ impl Place {
         make(ROOT, &self.data)?;
         make(identity.owner(), &self.store())?;
         make(ROOT, &self.roots())?;
-        for home in [Role::Owner.word(), Role::Holder.word(), relay::HOME] {
+        let roles = [Role::Owner, Role::Holder, Role::Both].map(Role::word);
+        for home in roles.into_iter().chain([relay::HOME]) {
             make(ROOT, &self.roots().join(home))?;
         }
         Ok(())

@@ -9,7 +9,7 @@ use super::helpers::HubHelpers;
 use super::place::Place;
 use super::wire::{Label, Value};
 use super::{relay, session};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::ipc::codec::Decode;
 use crate::net::link::Meter;
 use crate::session::protocol::{Gate, HelperContext, Helpers, Protocol, Secrets, Serve};
@@ -22,13 +22,18 @@ const NAME: &str = "hub";
 pub struct Server {
     hub: Label,
     roots: PathBuf,
+    /// The listeners of the relay.
+    relays: Vec<u16>,
 }
 
 impl Server {
     /// The hub as this configuration has it, if it does.
     pub fn new(config: &Config) -> Option<Server> {
         let hub = config.hub.as_ref()?;
+        let listeners = config.listeners().into_iter();
+        let relays = listeners.filter(|it| it.key == config::RELAY_KEY);
         Some(Server {
+            relays: relays.map(|it| it.id).collect(),
             hub: Label::read(&hub.name)?,
             roots: Place::at(&hub.data).roots(),
         })
@@ -76,9 +81,12 @@ impl Protocol for Server {
 
     fn gate(&self, gate: Gate<'_>) -> io::Result<()> {
         let peer = gate.peer;
-        let admitted = match gate.tls {
-            Some(door) => gate::admit(gate, door, &self.hub),
-            None => relay::admit(gate),
+        let admitted = match self.relays.contains(&gate.listener) {
+            true => relay::admit(gate),
+            false => {
+                let door = gate.tls;
+                gate::admit(gate, door, &self.hub)
+            }
         };
         if let Err(e) = admitted {
             gate::log_refusal(peer, &e);

@@ -8,12 +8,11 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use super::broker::message::{FromSession, ToSession};
-use super::dialogue::{Dialogue, Next};
+use super::dialogue::Next;
 use super::gate::Handed;
+use super::speech::Speech;
 use super::wire::request::Out;
-use super::wire::{
-    Bad, Command, Flag, Id, Leaving, Line, Lines, Message, Reply, Request, Role, Value,
-};
+use super::wire::{Command, Flag, Id, Leaving, Line, Lines, Message, Reply, Request, Role, Value};
 use crate::ipc::Pipe;
 use crate::ipc::channel::Channel;
 use crate::net::link::{Awaited, Meter};
@@ -102,7 +101,7 @@ pub fn serve(mut peer: Peer, meter: Meter, context: Context) -> End {
         lines: peer.lines,
         broker: Channel::from_handle(service).into(),
         observer: context.observer,
-        dialogue: Dialogue::new(peer.role, false, Some(peer.id)),
+        speech: Speech::new(peer.role, false, peer.id),
         subjects: BTreeMap::new(),
         bucket: Bucket::full(),
         is_rested: false,
@@ -162,7 +161,7 @@ struct Session {
     lines: Lines,
     broker: Pipe<FromSession, ToSession>,
     observer: SessionObserver,
-    dialogue: Dialogue,
+    speech: Speech,
     /// What the requests that wait for an answer are about.
     subjects: BTreeMap<Id, Subject>,
     bucket: Bucket,
@@ -183,7 +182,7 @@ impl Session {
         else {
             return Err(Ended::NoBroker);
         };
-        self.dialogue = Dialogue::new(role, needs_share, Some(id));
+        self.speech = Speech::new(role, needs_share, id);
         let reply = match (is_key, needs_share) {
             (true, _) => Reply::KeyReceived,
             (false, true) => Reply::ShareNeeded,
@@ -213,9 +212,9 @@ impl Session {
             }
             until = self.bucket.take();
             if until.is_none()
-                && let Some(line) = self.lines.line()
+                && let Some(all) = self.speech.hear(&mut self.lines)
             {
-                self.hear(line)?;
+                self.follow(all)?;
             }
         }
         if until.is_some() {
@@ -261,29 +260,44 @@ impl Session {
         }
     }
 
-    /// Takes a line of the peer.
-    fn hear(&mut self, line: Result<Line, Bad>) -> Result<(), Ended> {
-        match self.dialogue.hear(line) {
-            Next::Pass(line) if is_out(&line) => self.say_good_bye(),
-            Next::Pass(line) => {
-                if let (Some(id), Message::Request(request)) = (line.id, &line.message)
-                    && let Some(subject) = about(request)
-                {
-                    self.observer.begins(&subject);
-                    self.subjects.insert(id, subject);
+    /// Does one thing after the other. Lines for the peer are sent together.
+    fn follow(&mut self, all: Vec<Next>) -> Result<(), Ended> {
+        let mut lines = Vec::new();
+        for next in all {
+            match next {
+                Next::Answer(line) => lines.push(line),
+                Next::Pass(line) => {
+                    self.send(&std::mem::take(&mut lines))?;
+                    self.pass(line)?;
                 }
-                let sent = self.broker.send(&FromSession::Line(line));
-                sent.map_err(|_| Ended::NoBroker)
+                Next::End(why) => {
+                    self.send(&lines)?;
+                    return Err(Ended::Rule(why));
+                }
             }
-            Next::Answer(line) => self.send(&[line]),
-            Next::End(why) => Err(Ended::Rule(why)),
         }
+        self.send(&lines)
+    }
+
+    /// Gives the broker a line of the peer.
+    fn pass(&mut self, line: Line) -> Result<(), Ended> {
+        if is_out(&line) {
+            return self.say_good_bye();
+        }
+        if let (Some(id), Message::Request(request)) = (line.id, &line.message)
+            && let Some(subject) = about(request)
+        {
+            self.observer.begins(&subject);
+            self.subjects.insert(id, subject);
+        }
+        let sent = self.broker.send(&FromSession::Line(line));
+        sent.map_err(|_| Ended::NoBroker)
     }
 
     /// Gives a peer that has logged out its last answers.
     fn say_good_bye(&mut self) -> Result<(), Ended> {
         let until = Instant::now() + LAST;
-        while self.dialogue.owes_answers()
+        while self.speech.owes_answers()
             && self
                 .link
                 .wait_for_other(Some(self.broker.as_fd()), Some(until))?
@@ -298,26 +312,21 @@ impl Session {
         self.is_rested = false;
         match self.broker.receive() {
             Ok(Some(ToSession::Answers { lines, is_last })) => {
-                if !self.dialogue.answer(&lines, is_last) {
-                    return Err(io::Error::from(io::ErrorKind::InvalidData).into());
-                }
-                self.send(&lines)?;
-                match lines.last().filter(|_| is_last) {
-                    Some(last) => self.record(last),
-                    None => Ok(()),
-                }
+                let last = lines.last().filter(|_| is_last).cloned();
+                let all = self.speech.answer(lines, is_last);
+                let all = all.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))?;
+                self.follow(all)?;
+                last.map_or(Ok(()), |last| self.record(&last))
             }
             Ok(Some(ToSession::Push(line))) => {
-                if !self.dialogue.push(&line) {
-                    return Err(Ended::Rule(
-                        "too many requests of the hub without an answer",
-                    ));
-                }
-                self.send(std::slice::from_ref(&line))?;
-                match line.message {
-                    Message::Request(Request::Out(out)) => Err(Ended::Left(out.reason)),
-                    _ => Ok(()),
-                }
+                let left = match &line.message {
+                    Message::Request(Request::Out(out)) => Some(Ended::Left(out.reason)),
+                    _ => None,
+                };
+                let all = self.speech.push(line);
+                let too_many = "too many requests of the hub without an answer";
+                self.follow(all.ok_or(Ended::Rule(too_many))?)?;
+                left.map_or(Ok(()), Err)
             }
             Ok(Some(ToSession::Entered { .. })) => {
                 Err(io::Error::from(io::ErrorKind::InvalidData).into())
@@ -344,7 +353,10 @@ impl Session {
     }
 
     fn send(&mut self, lines: &[Line]) -> Result<(), Ended> {
-        let text: String = lines.iter().map(Line::print).collect();
+        if lines.is_empty() {
+            return Ok(());
+        }
+        let text: String = lines.iter().map(|line| self.speech.print(line)).collect();
         Ok(self.link.write(&mut text.into_bytes())?)
     }
 }

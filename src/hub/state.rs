@@ -62,7 +62,7 @@ const fn row(command: Command) -> Option<[Cell; 8]> {
         C::Rec | C::Gix | C::Get =>[No,   No,   KeyFirst, ShareFirst, Done,   No,     Done,   No],
         C::Gip | C::Stp =>         [No,   No,   KeyFirst, Done,       Done,   Done,   Done,   Done],
         C::Rrc =>                  [No,   No,   KeyFirst, Holder,     Holder, No,     No,     Later],
-        C::Mov =>                  [No,   No,   KeyFirst, ShareFirst, Holder, No,     No,     Holder],
+        C::Mov =>                  [No,   No,   KeyFirst, ShareFirst, Holder, Holder, Holder, Holder],
         C::Wrn =>                  [No,   No,   KeyFirst, ShareFirst, Holder, Holder, Holder, Holder],
         C::Out =>                  [Done; 8],
         _ => return None,
@@ -189,7 +189,7 @@ mod tests {
         ("REC GIX GET", "--21+-+-"),
         ("GIP STP", "--2+++++"),
         ("RRC", "--2kk--7"),
-        ("MOV", "--21k--k"),
+        ("MOV", "--21kkkk"),
         ("WRN", "--21kkkk"),
         ("OUT", "++++++++"),
     ];

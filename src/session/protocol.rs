@@ -116,6 +116,8 @@ pub struct Gate<'a> {
     pub socket: TcpStream,
     /// The client.
     pub peer: SocketAddr,
+    /// Its listener: the number of its entry in the configuration.
+    pub listener: u16,
     /// Where its listener speaks TLS, with which certificate.
     pub tls: Option<&'a Door>,
     /// When the login must be complete.

@@ -108,6 +108,7 @@ impl Parent for Zygote {
         let gate = Gate {
             socket,
             peer,
+            listener: arrival.listener,
             tls,
             deadline,
             meter: page.meter(),

@@ -3,6 +3,7 @@
 
 use rusqlite::params;
 
+use super::copies::FileRow;
 use super::orders::Why;
 use super::users::Account;
 use super::{Book, Result, Time, UserId, int};
@@ -23,6 +24,11 @@ pub struct Removal {
     pub time: u64,
 }
 
+/// Whether an account may delete now.
+fn may_delete(owner: &Account, now: Time) -> bool {
+    !owner.is_append_only || owner.prune_until > now
+}
+
 impl Book {
     /// Deletes a file. Its space is free at once; its holders, whose numbers this
     /// returns, have orders.
@@ -31,7 +37,7 @@ impl Book {
     /// `504` for an account that may not, or a proof that is wrong, too old for the
     /// file or ahead of the clock; `505` for no such file; the database's.
     pub fn delete(&self, owner: &Account, removal: &Removal, now: Time) -> Result<Vec<UserId>> {
-        if owner.is_append_only && owner.prune_until <= now {
+        if !may_delete(owner, now) {
             return Err(Reply::NotAllowed.into());
         }
         let name = removal.name;
@@ -47,26 +53,50 @@ impl Book {
         if !owner.key.is_some_and(signed) {
             return Err(Reply::NotAllowed.into());
         }
+        if !file.is_dying() && !(file.time..=now + AHEAD).contains(&int(removal.time)) {
+            return Err(Reply::NotAllowed.into());
+        }
+        self.delete_file((owner.id, name), &file, &Why::Proved(removal), now)
+    }
+
+    /// The same for an owner of version 1.0, which has no proofs: holders keep the file in
+    /// their trash for longer.
+    ///
+    /// # Errors
+    /// `504` for an account that may not, or another version; `505` for no such file; the
+    /// database's.
+    pub fn delete_unproved(&self, owner: &Account, name: Name, now: Time) -> Result<Vec<UserId>> {
+        if !owner.is_base || !may_delete(owner, now) {
+            return Err(Reply::NotAllowed.into());
+        }
+        let file = self.file(owner.id, name)?.ok_or(Reply::NoSuchFile)?;
+        self.delete_file((owner.id, name), &file, &Why::Unproved, now)
+    }
+
+    /// Deletes a file, unless it is deleted.
+    fn delete_file(
+        &self,
+        (owner, name): (UserId, Name),
+        file: &FileRow,
+        why: &Why<'_>,
+        now: Time,
+    ) -> Result<Vec<UserId>> {
         if file.is_dying() {
             return Ok(Vec::new());
         }
-        if !(file.time..=now + AHEAD).contains(&int(removal.time)) {
-            return Err(Reply::NotAllowed.into());
-        }
         let text = "SELECT holder FROM copy WHERE owner = ?1 AND name = ?2 AND state <> 3";
-        let holders: Vec<UserId> = self.all(text, params![owner.id, name.0], |row| row.get(0))?;
+        let holders: Vec<UserId> = self.all(text, params![owner, name.0], |row| row.get(0))?;
         for holder in &holders {
-            self.uncount_copy(owner.id, name, *holder, file.size)?;
-            let why = Why::Proved(removal);
-            self.order_removal(*holder, (owner.id, name, file.size), &why, now)?;
+            self.uncount_copy(owner, name, *holder, file.size)?;
+            self.order_removal(*holder, (owner, name, file.size), why, now)?;
         }
         let text = "DELETE FROM copy WHERE owner = ?1 AND name = ?2";
-        self.run(text, params![owner.id, name.0])?;
-        self.forget_heal(owner.id, name)?;
+        self.run(text, params![owner, name.0])?;
+        self.forget_heal(owner, name)?;
         let text = "UPDATE file SET state = 3, time = ?3 WHERE owner = ?1 AND name = ?2";
-        self.run(text, params![owner.id, name.0, now])?;
+        self.run(text, params![owner, name.0, now])?;
         if file.kind != Kind::Data {
-            self.count_listed(owner.id, -1)?;
+            self.count_listed(owner, -1)?;
         }
         Ok(holders)
     }

@@ -100,6 +100,19 @@ impl Book {
         self.all(text, params![owner, name.0], |row| row.get(0))
     }
 
+    /// Whose copy of a file a holder of version 1.0 means, which names the file alone: one
+    /// on its way to it, else one that it was to get, else one that it has.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn owner_of(&self, holder: UserId, name: Name) -> Result<Option<UserId>> {
+        let text = "SELECT c.owner FROM user u CROSS JOIN copy c
+                    ON c.owner = u.id AND c.name = ?2 AND c.holder = ?1
+                    WHERE u.base = 1 AND c.state <> 3
+                    ORDER BY c.state IN (5, 6) DESC, c.state LIMIT 1";
+        self.find(text, params![holder, name.0], |row| row.get(0))
+    }
+
     /// Whether a holder has a live copy of any file of an owner.
     ///
     /// # Errors

@@ -37,6 +37,8 @@ pub struct Order {
 pub(super) enum Why<'a> {
     /// Its owner has proved that it may.
     Proved(&'a Removal),
+    /// Its owner, of version 1.0, has asked for it.
+    Unproved,
     /// It has moved to another holder.
     Moved,
     /// There are copies enough without it.
@@ -56,11 +58,11 @@ impl Book {
                     ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
         let (proof, time) = match why {
             Why::Proved(removal) => (Some(removal.proof.0), Some(int(removal.time))),
-            Why::Moved | Why::Surplus => (None, None),
+            Why::Unproved | Why::Moved | Why::Surplus => (None, None),
         };
         let reason = match why {
             Why::Moved => Some(Reason::Moved.number()),
-            Why::Proved(_) | Why::Surplus => None,
+            Why::Proved(_) | Why::Unproved | Why::Surplus => None,
         };
         let size = int(size);
         let with = params![holder, owner, name.0, size, proof, time, reason, now];

@@ -135,6 +135,17 @@ impl Book {
         }
     }
 
+    /// Gives up all runs of an owner whose line, which they end with, is a new one.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn abort_all(&self, owner: UserId) -> Result<()> {
+        let text = "SELECT id FROM run WHERE owner = ?1";
+        let runs: Vec<[u8; 16]> = self.all(text, [owner], |row| row.get(0))?;
+        runs.into_iter()
+            .try_for_each(|run| self.end_run(RunId(run)))
+    }
+
     /// Forgets a run.
     pub(super) fn end_run(&self, run: RunId) -> Result<()> {
         self.run("UPDATE copy SET run = NULL WHERE run = ?1", [run.0])?;

@@ -11,7 +11,7 @@ use super::message::{Answer, Ask};
 use crate::hub::book::{Account, Book, Known, Result, Time};
 use crate::hub::proofs::{Challenge, Statement};
 use crate::hub::wire::{
-    Checksum, Exporter, Key, Line, LoginKey, Message, Random, Reply, Role, Signature, User,
+    Checksum, Exporter, Key, Line, LoginKey, Message, Random, Reply, Role, Signature, User, Version,
 };
 use crate::ipc::Pipe;
 use crate::ipc::orders::Tag;
@@ -47,7 +47,8 @@ enum Stage {
 struct Who {
     user: User,
     role: Role,
-    exporter: Exporter,
+    /// `None` in version 1.0, which has both roles at once.
+    exporter: Option<Exporter>,
 }
 
 #[derive(Debug)]
@@ -79,6 +80,19 @@ fn reply(reply: Reply) -> Answer {
 /// The name by which failures of a user are counted, next to those of other accounts.
 fn counted(user: &User) -> String {
     format!("{}@hub", user.as_str())
+}
+
+/// Whether a user whose key is known logs in as one of the other version.
+fn is_of_other_version(known: &Known, role: Role) -> bool {
+    known.account.key.is_some() && known.account.is_base != (role == Role::Both)
+}
+
+/// The version of a user whose key is known.
+fn version_of(account: &Account) -> Version {
+    match account.is_base {
+        true => Version::BASE,
+        false => Version::SPOKEN,
+    }
 }
 
 /// The key that signs for a role.
@@ -137,7 +151,8 @@ impl Broker {
     }
 
     fn challenge(&mut self, book: &Book, gate: &mut Gate, who: Who, now: Time) -> Result<Answer> {
-        if !self.is_clock_right {
+        let is_base = who.role == Role::Both;
+        if !self.is_clock_right || is_base != who.exporter.is_none() {
             return Ok(Answer::Closed);
         }
         let known = book.known(&who.user, now)?;
@@ -208,6 +223,14 @@ impl Broker {
             self.failures.push(failure);
             return Ok(reply(Reply::NotVerified));
         };
+        if is_of_other_version(&known, *role) {
+            let user = user.as_str();
+            log::warn!(peer:%, user; "login in another version than that of the user's key");
+            let version = version_of(&known.account);
+            return Ok(reply(Reply::WrongVersion {
+                version: Some(version),
+            }));
+        }
         log_unsaved(self.throttle.succeeded(peer, &name, at));
         book.seen(known.account.id, now)?;
         if key_of(&known.account, *role).is_none() {
@@ -231,11 +254,16 @@ impl Broker {
             user: &who.user,
             time: challenged.time,
             random: challenged.random,
-            exporter: Some(who.exporter),
+            exporter: who.exporter,
         };
         let secret = known.map_or(&[0; 32], |known| &*known.secret);
         let is_answered = challenge.is_answered_by(secret, response)?;
-        let key = known.and_then(|known| key_of(&known.account, who.role));
+        // Version 1.0 signs nothing. Who has the secret of a user of the other version
+        // hears that.
+        let is_signer =
+            |known: &&Known| who.role != Role::Both && !is_of_other_version(known, who.role);
+        let key = known.filter(is_signer);
+        let key = key.and_then(|known| key_of(&known.account, who.role));
         let is_signed = |key: Key| {
             let statement = Statement::Response(&challenge);
             sig.is_some_and(|sig| statement.is_signed(&key, &sig))
@@ -259,27 +287,31 @@ impl Broker {
             return Ok(reply(Reply::NotAllowed));
         };
         let hub = &self.hub;
-        let (statement, signer) = match role {
-            Role::Holder => (Statement::HolderKey { hub, user, key }, account.key),
-            Role::Owner | Role::Both => {
-                let exporter = *exporter;
+        let (statement, signer) = match (role, *exporter) {
+            (Role::Holder, _) => (Some(Statement::HolderKey { hub, user, key }), account.key),
+            (_, Some(exporter)) => {
                 let own = Statement::OwnKey {
                     hub,
                     user,
                     key,
                     exporter,
                 };
-                (own, Some(key))
+                (Some(own), Some(key))
             }
+            // Version 1.0 has no proofs.
+            (_, None) => (None, Some(key)),
         };
         let Some(signer) = signer else {
             return Ok(reply(Reply::NotAllowed));
         };
-        if !proof.is_some_and(|proof| statement.is_signed(&signer, &proof)) {
+        let is_proved = |statement: Statement<'_>| {
+            proof.is_some_and(|proof| statement.is_signed(&signer, &proof))
+        };
+        if !statement.is_none_or(is_proved) {
             return Ok(reply(Reply::PeerNotVerified));
         }
         let learned = match (role, &login) {
-            (Role::Holder, _) => book.learn_key(account.id, *role, key),
+            (Role::Holder | Role::Both, _) => book.learn_key(account.id, *role, key),
             (_, None) => return Ok(reply(Reply::PeerNotVerified)),
             (_, Some(login)) => {
                 let learned = book.learn_key(account.id, *role, key);

@@ -37,7 +37,7 @@ impl Broker {
         self.reply(asker, Reply::ShareOk);
         self.arrive(book, asker.0, user.id)?;
         self.say_space(book, asker.0)?;
-        if self.is_rebuilt && !user.has_share {
+        if self.is_rebuilt && !user.has_share && !self.is_base(asker.0) {
             // It comes again, and hears that it is to name its files.
             self.leave(asker.0, Leaving::Stopping, SOON);
         }
@@ -89,7 +89,12 @@ impl Broker {
     fn look_for(&mut self, book: &Book, holder: UserId) -> Result<()> {
         let key = book.account(holder)?.holder_key;
         let address = self.address_of(book, holder)?;
-        let is_on = !self.probe_cycle.is_zero();
+        // Lines of version 1.0 between peers have no TLS, which is what is looked at.
+        let is_base = self
+            .holders
+            .get(&holder)
+            .is_some_and(|line| self.is_base(*line));
+        let is_on = !self.probe_cycle.is_zero() && !is_base;
         let Some((address, key)) = address.zip(key).filter(|_| is_on) else {
             return Ok(());
         };

@@ -83,8 +83,8 @@ pub enum Ask {
         user: User,
         /// What its machine is on this line.
         role: Role,
-        /// What both ends have exported from TLS.
-        exporter: Exporter,
+        /// What both ends have exported from TLS; `None` on a line without it.
+        exporter: Option<Exporter>,
     },
     /// Whether the response to it fits.
     Respond {

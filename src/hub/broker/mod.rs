@@ -195,6 +195,11 @@ impl Broker {
         self.lines.get(&number).map(|line| line.card.role)
     }
 
+    /// Whether a line is of version 1.0.
+    fn is_base(&self, number: u64) -> bool {
+        self.role(number) == Some(Role::Both)
+    }
+
     fn note(&mut self, book: &Book, number: u64, notice: Request) -> Result<()> {
         let user = self.user(number)?;
         let role = self.role(number);
@@ -259,11 +264,16 @@ impl Broker {
         line.user = Some(account.id);
         line.since = self.now;
         let needs_share = role != Role::Owner && !account.has_share;
-        let replays = self.is_rebuilt && role != Role::Owner;
+        // Version 1.0 can't say whose file one is.
+        let replays = self.is_rebuilt && role == Role::Holder;
         line.say(ToSession::Entered {
             needs_share,
             replays,
         });
+        if role == Role::Both {
+            // Its runs have no numbers by which they could go on.
+            book.abort_all(account.id)?;
+        }
         match role {
             Role::Owner => self.replace_oldest(number, account.id),
             _ if needs_share => return Ok(()),
@@ -459,7 +469,7 @@ impl Broker {
     /// The lines of an owner.
     fn owners_lines(&mut self, owner: UserId) -> impl Iterator<Item = &mut Line> {
         let lines = self.lines.values_mut();
-        lines.filter(move |line| line.user == Some(owner) && line.card.role == Role::Owner)
+        lines.filter(move |line| line.user == Some(owner) && line.card.role != Role::Holder)
     }
 
     /// The key that a user signs with on a line of this role.

@@ -299,11 +299,22 @@ impl Broker {
         it: Dfi,
     ) -> Result<()> {
         let (number, _) = asker;
-        if self.role(number) == Some(Role::Holder) {
+        let is_base = self.is_base(number);
+        let is_own = is_base && it.username == user.name;
+        if is_own || self.role(number) == Some(Role::Holder) {
             return self.reported(book, asker, user, &it);
         }
-        let receipt = it.receipt.ok_or(Reply::NoSuchFile)?;
-        let counted = book.stored(user, it.filename, &it.username, &receipt, self.now)?;
+        let counted = match is_base {
+            // Version 1.0 has no receipts.
+            true => {
+                let holder = book.find_user(&it.username)?.ok_or(Reply::NoSuchFile)?;
+                book.has_copy(user.id, it.filename, holder.id, self.now)?
+            }
+            false => {
+                let receipt = it.receipt.ok_or(Reply::NoSuchFile)?;
+                book.stored(user, it.filename, &it.username, &receipt, self.now)?
+            }
+        };
         self.reply(asker, Reply::TransferCompleted);
         if counted.is_new
             && counted.is_complete
@@ -327,6 +338,9 @@ impl Broker {
         }
         let holder = book.find_user(&it.username)?.ok_or(Reply::NoSuchFile)?;
         let name = it.name.ok_or(Reply::NoSuchFile)?;
+        if self.is_base(number) && self.is_between(user.id, (name, holder.id)) {
+            return self.not_passed_on(book, asker, user, it);
+        }
         let failed = (holder.id, it.reason.unwrap_or(NotStored::Refused));
         if self.run_of(number).is_err() {
             return self.not_sent(book, asker, user, name, failed);
@@ -409,14 +423,19 @@ impl Broker {
         user: &Account,
         it: Del,
     ) -> Result<()> {
-        let proof = it.proof.zip(it.time);
-        let (proof, time) = proof.ok_or(Reply::NotAllowed)?;
-        let removal = Removal {
-            name: it.filename,
-            proof,
-            time,
+        let holders = match self.is_base(asker.0) {
+            true => book.delete_unproved(user, it.filename, self.now)?,
+            false => {
+                let proof = it.proof.zip(it.time);
+                let (proof, time) = proof.ok_or(Reply::NotAllowed)?;
+                let removal = Removal {
+                    name: it.filename,
+                    proof,
+                    time,
+                };
+                book.delete(user, &removal, self.now)?
+            }
         };
-        let holders = book.delete(user, &removal, self.now)?;
         if user.is_append_only {
             self.events.push(Event::Pruned {
                 owner: user.name.clone(),

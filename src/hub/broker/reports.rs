@@ -3,10 +3,10 @@
 
 use super::Broker;
 use super::line::Asker;
-use crate::hub::book::{Account, Book, Bound, Replayed, Result};
+use crate::hub::book::{Account, Book, Bound, Replayed, Result, UserId};
 use crate::hub::proofs::Statement;
 use crate::hub::wire::request::{Dfi, Nfi, Nst};
-use crate::hub::wire::{Kind, NotStored, Reply};
+use crate::hub::wire::{Kind, Name, NotStored, Reply};
 
 impl Broker {
     /// Takes a holder's word that it has a file.
@@ -23,10 +23,15 @@ impl Broker {
         if self.is_rebuilt && it.replay.is_some() {
             return self.replayed(book, asker, user, it);
         }
-        let owner = it.owner.as_ref().map(|owner| book.find_user(owner));
-        let owner = owner.transpose()?.flatten().ok_or(Reply::NoSuchFile)?;
+        let is_base = self.is_base(asker.0);
+        let owner = match &it.owner {
+            _ if is_base => book.owner_of(user.id, it.filename)?,
+            Some(owner) => book.find_user(owner)?.map(|owner| owner.id),
+            None => None,
+        };
+        let owner = owner.ok_or(Reply::NoSuchFile)?;
         let bound = Bound {
-            owner: owner.id,
+            owner,
             name: it.filename,
             to: user.id,
         };
@@ -39,14 +44,14 @@ impl Broker {
             self.reply(asker, Reply::TransferCompleted);
             return Ok(());
         }
-        if it.replay.is_some() {
+        if it.replay.is_some() || is_base {
             book.has_still(&bound, self.now)?;
         }
-        let counted = book.has_copy(owner.id, it.filename, user.id, self.now)?;
+        let counted = book.has_copy(owner, it.filename, user.id, self.now)?;
         self.reply(asker, Reply::TransferCompleted);
         if counted.is_new && counted.is_complete {
             let run = |line: &&mut super::Line| line.run.is_some();
-            if let Some(line) = self.owners_lines(owner.id).find(run) {
+            if let Some(line) = self.owners_lines(owner).find(run) {
                 line.notify(Nfi::new());
             }
         }
@@ -82,6 +87,15 @@ impl Broker {
         book.replay(user.id, &replayed, self.now)?;
         self.reply(asker, Reply::TransferCompleted);
         Ok(())
+    }
+
+    /// Whether a file goes from a holder to this other one, or back.
+    pub(super) fn is_between(&self, holder: UserId, (name, other): (Name, UserId)) -> bool {
+        let ends = [(holder, other), (other, holder)];
+        let mut works = self.care.works.iter();
+        works.any(|(bound, work)| {
+            bound.name == name && ends.contains(&(work.sending.source, bound.to))
+        })
     }
 
     /// Takes a holder's word that a file did not get from it to another, or back to it.

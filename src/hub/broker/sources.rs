@@ -43,7 +43,8 @@ impl Broker {
         }
         let holder = book.find_user(&it.username)?;
         let holder = holder.ok_or(Reply::NoSuchUser)?;
-        if holder.holder_key.is_none() {
+        // One of the other version has nothing of this user's.
+        if holder.holder_key.is_none() || holder.is_base != user.is_base {
             return Err(Reply::NoSuchFile.into());
         }
         // It says itself whether it has something, if only in its trash.
@@ -96,6 +97,8 @@ impl Broker {
         }
         let file = match it.name {
             Some(name) => book.live_file(user.id, name)?,
+            // Version 1.0 has no other kind.
+            None if user.is_base => book.newest(user.id, Kind::Index)?,
             None => book.newest(user.id, Kind::Snapshot)?,
         };
         let file = file.filter(|file| file.kind != Kind::Data);
@@ -252,14 +255,14 @@ impl Broker {
             return Ok(());
         }
         let other = book.find_user(&it.username)?.ok_or(Reply::NoSuchUser)?;
-        let is_owner = own.card.role != Role::Holder;
+        let role = own.card.role;
         // A holder is asked by its owner, an owner by its holder.
-        let to = match is_owner {
-            true if book.keeps_for(other.id, user.id)? => self.holders.get(&other.id).copied(),
-            false if book.keeps_for(user.id, other.id)? => {
-                self.owners_lines(other.id).next().map(|line| line.number)
-            }
-            _ => None,
+        let to = if role != Role::Holder && book.keeps_for(other.id, user.id)? {
+            self.holders.get(&other.id).copied()
+        } else if role != Role::Owner && book.keeps_for(user.id, other.id)? {
+            self.owners_lines(other.id).next().map(|line| line.number)
+        } else {
+            None
         };
         let key = self.key_on(number, user);
         let expect = Acc {

@@ -99,10 +99,15 @@ fn users(book: &Book, as_json: bool) -> Answer {
         all.push(json!({
             "user": name, "key": has_key, "share": space.share, "used": space.used,
             "left": space.left, "append_only": user.is_append_only,
+            "version": has_key.then_some(if user.is_base { "1.0" } else { "1.1" }),
         }));
         rows.push([
             name.to_owned(),
-            yes(has_key),
+            if user.is_base {
+                "1.0".to_owned()
+            } else {
+                yes(has_key)
+            },
             space.share.to_string(),
             space.used.to_string(),
             yes(!user.is_append_only),

@@ -70,6 +70,23 @@ impl Line {
         Ok(Line { id, message })
     }
 
+    /// Reads one of version 1.0, without number and named parameters.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse_bare(line: &[u8]) -> Result<Line, Bad> {
+        let read = Line::parse(line)?;
+        let is_bare = match &read.message {
+            Message::Request(request) => {
+                let spaces = line.iter().filter(|byte| **byte == b' ').count();
+                spaces == request.command().values()
+            }
+            Message::Reply(_) => !line.contains(&b';'),
+        };
+        let (id, fault) = (None, Fault::Form);
+        is_bare.then_some(read).ok_or(Bad { id, fault })
+    }
+
     /// The line with its CR and LF.
     pub fn print(&self) -> String {
         let mut out = String::with_capacity(128);
@@ -135,6 +152,15 @@ impl Lines {
     /// # Errors
     /// What is wrong with it. The next one can be read.
     pub fn line(&mut self) -> Option<Result<Line, Bad>> {
+        let line = self.line_by(Line::parse)?;
+        Some(line.and_then(|line| line))
+    }
+
+    /// The same, read in another way.
+    ///
+    /// # Errors
+    /// When it is too long. The next one can be read.
+    pub fn line_by<T>(&mut self, read: impl Fn(&[u8]) -> T) -> Option<Result<T, Bad>> {
         loop {
             let new = &self.bytes[self.searched..];
             let Some(end) = new.iter().position(|byte| *byte == b'\n') else {
@@ -147,10 +173,11 @@ impl Lines {
                 _ if skipped => None,
                 true => {
                     let line = &self.bytes[..end];
-                    Some(Line::parse(line.strip_suffix(b"\r").unwrap_or(line)))
+                    Some(Ok(line.strip_suffix(b"\r").unwrap_or(line)))
                 }
-                false => Some(too_long()),
+                false => Some(Err(too_long())),
             };
+            let line = line.map(|line| line.map(&read));
             self.bytes.drain(..=end);
             if line.is_some() {
                 return line;
@@ -159,14 +186,14 @@ impl Lines {
     }
 
     /// Keeps what has no end, as far as it can become a line.
-    fn wait(&mut self) -> Option<Result<Line, Bad>> {
+    fn wait<T>(&mut self) -> Option<Result<T, Bad>> {
         let is_new = !self.skips && self.bytes.len() >= MAX_LINE;
         if self.skips || is_new {
             self.skips = true;
             self.bytes.clear();
         }
         self.searched = self.bytes.len();
-        is_new.then(too_long)
+        is_new.then(|| Err(too_long()))
     }
 
     /// Takes bytes of a file that have arrived behind the last line, `most` at most.
@@ -178,7 +205,7 @@ impl Lines {
     }
 }
 
-fn too_long() -> Result<Line, Bad> {
+fn too_long() -> Bad {
     let fault = Fault::TooLong;
-    Err(Bad { id: None, fault })
+    Bad { id: None, fault }
 }

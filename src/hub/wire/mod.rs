@@ -16,9 +16,7 @@ mod words;
 
 pub use address::{DEFAULT_PORT, RELAY_LINE, Way};
 pub use bytes::{Checksum, Exporter, Key, LoginKey, Name, Nonce, Random, RunId, Signature, Token};
-pub use fields::Bad;
-#[cfg(feature = "testing")]
-pub use fields::Fault;
+pub use fields::{Bad, Fault};
 #[cfg(feature = "testing")]
 pub use line::MAX_LINE;
 pub use line::{Line, Lines, Message};

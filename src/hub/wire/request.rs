@@ -7,7 +7,8 @@ use super::address::Way;
 use super::bytes::{Checksum, Key, LoginKey, Name, Random, RunId, Signature, Token};
 use super::fields::{Fault, Fields, put, put_named};
 use super::value::{
-    AuditKey, CopyNumber, Factor, Flag, Id, Introduction, Kinds, Label, Trusted, User, Version,
+    AuditKey, CopyNumber, Factor, Flag, Id, Introduction, Kinds, Label, Trusted, User, Value,
+    Version,
 };
 use super::words::{Kind, Leaving, NotStored, Purpose, Removal, Role, Shelf, Spread, Wrong};
 
@@ -97,6 +98,10 @@ macro_rules! commands {
                     })
                 }
 
+                fn values(&self) -> Vec<String> {
+                    vec![$(self.$value.text()),*]
+                }
+
                 fn print(&self, out: &mut String) {
                     $(put(out, &self.$value);)*
                     $(put_named(out, stringify!($option), self.$option.as_ref());)*
@@ -149,7 +154,7 @@ macro_rules! commands {
             }
 
             /// How many parameters it has without a name.
-            const fn values(self) -> usize {
+            pub(super) const fn values(self) -> usize {
                 match self {
                     $(Command::$name => {
                         const VALUES: &[&str] = &[$(stringify!($value)),*];
@@ -170,6 +175,13 @@ macro_rules! commands {
             pub const fn command(&self) -> Command {
                 match self {
                     $(Request::$name(_) => Command::$name,)*
+                }
+            }
+
+            /// Its parameters without a name, in their order.
+            pub fn values(&self) -> Vec<String> {
+                match self {
+                    $(Request::$name(it) => it.values(),)*
                 }
             }
 
@@ -301,7 +313,7 @@ commands! {
         Holder > Hub Request "214 405 407";
     /// The response to a challenge.
     Rsp = "RSP" (hash_string: Checksum) [sig: Signature]
-        Peer > Hub Request "201 301 302 402 501 502";
+        Peer > Hub Request "201 301 302 402 501 502 508";
     /// So many bytes are shared.
     Sha = "SHA" (size: u64) [port: u16, site: Label]
         Peer > Hub Request "208 404";

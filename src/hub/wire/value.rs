@@ -248,6 +248,9 @@ pub struct Version {
 impl Version {
     /// The one that is spoken here.
     pub const SPOKEN: Version = Version { major: 1, minor: 1 };
+
+    /// The one of lines without TLS.
+    pub const BASE: Version = Version { major: 1, minor: 0 };
 }
 
 impl Value for Version {

@@ -159,6 +159,105 @@ fn a_key_of_version_1_0_adopts_no_files_of_a_rebuild() {
 }
 
 #[test]
+fn a_deletion_without_a_proof_is_for_owners_of_version_1_0() {
+    let mut world = World::new();
+    let (anna, old) = (world.owner("anna"), world.base("old"));
+    let (bob, dan) = (world.holder("bob", GIB), world.base_holder("dan", GIB));
+    for owner in [&anna, &old] {
+        let number = if owner.is_base { 2 } else { 1 };
+        world
+            .begin(&world.new_run(owner, number, MIB))
+            .expect("run");
+        world.store(&wish(owner, number, 1, MIB));
+    }
+    let book = &world.book;
+    let refused = book.delete_unproved(&anna, name(1), world.now);
+    assert_eq!(refusal(refused), Code::NotAllowed);
+    assert_eq!(
+        refusal(book.delete_unproved(&old, name(9), world.now)),
+        Code::NoSuchFile
+    );
+    let holders = book
+        .delete_unproved(&old, name(1), world.now)
+        .expect("deleted");
+    assert_eq!(holders, [dan.id]);
+    let again = book
+        .delete_unproved(&old, name(1), world.now)
+        .expect("again");
+    assert!(again.is_empty());
+    let orders = book.orders(dan.id, 0, 10, world.now).expect("orders");
+    assert_eq!(orders.len(), 1);
+    assert_eq!((orders[0].proof, orders[0].reason), (None, None));
+    assert!(
+        book.orders(bob.id, 0, 10, world.now)
+            .expect("orders")
+            .is_empty()
+    );
+    assert_eq!((world.used(&old), world.used(&anna)), (0, MIB));
+    // An account that only appends does not, unless it may for a while.
+    let settings = Settings {
+        is_append_only: true,
+        ..Settings::default()
+    };
+    world.begin(&world.new_run(&old, 3, MIB)).expect("run");
+    world.store(&wish(&old, 3, 3, MIB));
+    let old = world
+        .book
+        .enter(&old.name, &settings, world.now)
+        .expect("user");
+    let refused = world.book.delete_unproved(&old, name(3), world.now);
+    assert_eq!(refusal(refused), Code::NotAllowed);
+    world
+        .book
+        .open_window(old.id, world.now + 1)
+        .expect("window");
+    let old = world.book.account(old.id).expect("user");
+    let deleted = world.book.delete_unproved(&old, name(3), world.now);
+    assert_eq!(deleted.expect("deleted"), [dan.id]);
+}
+
+#[test]
+fn a_keeper_that_names_a_file_alone_means_the_copy_that_it_was_to_get() {
+    let mut world = World::new();
+    let owners = ["one", "two"].map(|name| world.base(name));
+    let dan = world.base_holder("dan", GIB);
+    assert_eq!(world.book.owner_of(dan.id, name(1)).expect("owner"), None);
+    world
+        .begin(&world.new_run(&owners[0], 1, MIB))
+        .expect("run");
+    world.store(&wish(&owners[0], 1, 1, MIB));
+    let of = |world: &World| world.book.owner_of(dan.id, name(1)).expect("owner");
+    assert_eq!(of(&world), Some(owners[0].id));
+    // The same file of another owner is on its way.
+    world
+        .begin(&world.new_run(&owners[1], 2, MIB))
+        .expect("run");
+    world.place(&wish(&owners[1], 2, 1, MIB)).expect("place");
+    assert_eq!(of(&world), Some(owners[1].id));
+    // One of version 1.1 is none of them.
+    let bob = world.holder("bob", GIB);
+    let anna = world.owner("anna");
+    world.begin(&world.new_run(&anna, 3, MIB)).expect("run");
+    world.store(&wish(&anna, 3, 1, MIB));
+    assert_eq!(world.book.owner_of(bob.id, name(1)).expect("owner"), None);
+}
+
+#[test]
+fn the_runs_of_an_owner_end_at_once_and_those_of_others_stay() {
+    let mut world = World::new();
+    let (one, two) = (world.base("one"), world.base("two"));
+    world.base_holder("dan", GIB);
+    for (owner, number) in [(&one, 1), (&one, 2), (&two, 3)] {
+        world
+            .begin(&world.new_run(owner, number, MIB))
+            .expect("run");
+    }
+    world.book.abort_all(one.id).expect("abort");
+    let reserved = |owner: &Account| world.book.space(owner.id).expect("space").reserved;
+    assert_eq!((reserved(&one), reserved(&two)), (0, MIB));
+}
+
+#[test]
 fn a_database_without_versions_gets_them_and_keeps_the_rest() {
     let mut world = World::new();
     let (anna, bob) = (world.owner("anna"), world.holder("bob", GIB));

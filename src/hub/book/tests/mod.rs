@@ -90,12 +90,7 @@ fn removal(owner: &Account, name: Name, size: u64, time: Time) -> Removal {
         size,
         time,
     };
-    let role = if owner.is_base {
-        Role::Both
-    } else {
-        Role::Owner
-    };
-    let key = signing_key(&owner.name, role);
+    let key = signing_key(&owner.name, Role::Owner);
     let proof = statement.sign(&key).expect("signature");
     Removal { name, proof, time }
 }

@@ -249,8 +249,12 @@ impl Model {
         let key = (owner, file);
         let account = self.owners[owner].clone();
         let now = self.world.now;
-        let removal = removal(&account, name(number_of(owner, file)), SIZE, now);
-        let deleted = self.world.book.delete(&account, &removal, now);
+        let name = name(number_of(owner, file));
+        let delete = |book: &Book| match account.is_base {
+            true => book.delete_unproved(&account, name, now),
+            false => book.delete(&account, &removal(&account, name, SIZE, now), now),
+        };
+        let deleted = delete(&self.world.book);
         let Some(file) = self.files.get_mut(&key) else {
             return assert_eq!(refusal(deleted), Code::NoSuchFile);
         };
@@ -267,7 +271,7 @@ impl Model {
         file.is_dying = true;
         file.time = now;
         file.copies.clear();
-        let again = self.world.book.delete(&account, &removal, now);
+        let again = delete(&self.world.book);
         assert_eq!(again.expect("again"), Vec::<UserId>::new());
     }
 
