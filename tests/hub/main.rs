@@ -10,6 +10,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod base;
 mod crash;
 mod healing;
 mod keeper;

@@ -71,11 +71,14 @@ pub fn server_with(server: &str, lines: &str) -> Option<Hub> {
     } else {
         "tls_listen = [\"127.0.0.1:0\"]\n"
     };
+    // Of no use where nobody listens with TLS.
+    let tls = if lines.contains("tls_listen = []") {
+        String::new()
+    } else {
+        format!("tls_certificate = \"{here}/tls.pem\"\ntls_key = \"{here}/tls-key.pem\"\n")
+    };
     let server = Server::with(Setup {
-        server: format!(
-            "control = \"control\"\ntls_certificate = \"{here}/tls.pem\"\n\
-             tls_key = \"{here}/tls-key.pem\"\n{server}"
-        ),
+        server: format!("control = \"control\"\n{tls}{server}"),
         tf: format!(
             "listen = []\n[hub]\n{listen}name = \"{HUB}\"\n\
              data = \"{}\"\nuser = \"games\"\n{timeout}{probes}{lines}\n",
