@@ -68,6 +68,7 @@ pub fn run(data: &[u8]) {
     let gate = Gate {
         socket: ours,
         peer: ([127, 0, 0, 1], 9).into(),
+        listener: 0,
         tls: None,
         deadline: Instant::now() + Duration::from_secs(9),
         meter,
