@@ -97,15 +97,24 @@ impl Book {
     /// # Errors
     /// The database's.
     pub fn note_online(&self, online: &Online, now: Time) -> Result<()> {
-        for holder in online {
-            let text = "SELECT uptime FROM holder WHERE user = ?1";
-            let found: Option<Vec<u8>> = self.find(text, [holder], |row| row.get(0))?;
-            if let Some(bytes) = found {
-                let mut uptime = Uptime::of(&bytes);
-                uptime.note(now);
-                let text = "UPDATE holder SET uptime = ?2 WHERE user = ?1";
-                self.run(text, params![holder, uptime.to_bytes()])?;
-            }
+        online
+            .iter()
+            .try_for_each(|holder| self.note_uptime(*holder, |uptime| uptime.note(now)))
+    }
+
+    /// Changes the hours of a holder.
+    pub(super) fn note_uptime(
+        &self,
+        holder: UserId,
+        change: impl FnOnce(&mut Uptime),
+    ) -> Result<()> {
+        let text = "SELECT uptime FROM holder WHERE user = ?1";
+        let found: Option<Vec<u8>> = self.find(text, [holder], |row| row.get(0))?;
+        if let Some(bytes) = found {
+            let mut uptime = Uptime::of(&bytes);
+            change(&mut uptime);
+            let text = "UPDATE holder SET uptime = ?2 WHERE user = ?1";
+            self.run(text, params![holder, uptime.to_bytes()])?;
         }
         Ok(())
     }

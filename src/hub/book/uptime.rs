@@ -52,6 +52,14 @@ impl Uptime {
         }
     }
 
+    /// Notes all hours from one time to another one as online.
+    pub fn note_from(&mut self, from: i64, until: i64) {
+        let hours = |time: i64| time.div_euclid(3600);
+        for hour in hours(from).max(hours(until) - HOURS)..=hours(until) {
+            self.note(hour * 3600);
+        }
+    }
+
     /// For how many hundredths of the hours since `since`, of the last 28 days at most,
     /// the holder was online.
     pub fn percent(&self, since: i64, now: i64) -> i64 {
@@ -97,5 +105,16 @@ mod tests {
         uptime.note(BEGIN + 100 * DAY);
         assert_eq!(uptime.percent(0, BEGIN + 100 * DAY), 100 / HOURS);
         assert_eq!(Uptime::of(b"short"), Uptime::NONE);
+    }
+
+    #[test]
+    fn hours_between_two_times_are_counted_at_once() {
+        let mut uptime = Uptime::NONE;
+        uptime.note(BEGIN);
+        uptime.note_from(BEGIN + 2 * DAY, BEGIN + 4 * DAY - 3600);
+        assert_eq!(uptime.percent(BEGIN, BEGIN + 4 * DAY - 3600), 49 * 100 / 96);
+        let late = BEGIN + 1000 * DAY;
+        uptime.note_from(BEGIN, late);
+        assert_eq!(uptime.percent(0, late), 100);
     }
 }

@@ -15,6 +15,10 @@ const AT_ONCE: u32 = 16;
 /// How long one waits that can't be compared now, in seconds.
 const WAIT: Time = 300;
 
+/// Who was online so many seconds before the hub ended was until then: its lines end
+/// before it does.
+const JUST_NOW: Time = 300;
+
 /// What is done about a copy at a holder that was gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Uncounted {
@@ -37,12 +41,20 @@ struct Absent {
 }
 
 impl Book {
-    /// Takes note that the hub serves again. While it did not, nobody could be online;
-    /// who was before is away from now on.
+    /// Takes note that the hub serves again. While it did not, nobody could be online:
+    /// those hours count as online for holders that were until then, and all are away
+    /// from now on.
     ///
     /// # Errors
     /// The database's.
     pub fn resume(&self, now: Time) -> Result<()> {
+        let text = "SELECT user, (SELECT latest FROM meta) FROM holder
+                    WHERE is_online OR latest >= (SELECT latest FROM meta) - ?1";
+        let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+        let until_then: Vec<(UserId, Time)> = self.all(text, [JUST_NOW], read)?;
+        for (holder, served) in until_then {
+            self.note_uptime(holder, |uptime| uptime.note_from(served, now))?;
+        }
         let text = "UPDATE holder SET is_online = 0, latest = CASE WHEN is_online THEN ?1
                     ELSE min(latest + max(?1 - (SELECT latest FROM meta), 0), ?1) END";
         self.run(text, [now])?;

@@ -205,6 +205,32 @@ fn nobody_is_away_while_the_hub_is() {
 }
 
 #[test]
+fn a_hub_that_was_down_for_days_gives_files_to_those_who_were_online_until_then() {
+    let mut world = World::new();
+    let anna = world.owner("anna");
+    let (bob, carol, dan) = (
+        world.holder("bob", GIB),
+        world.holder("carol", GIB),
+        world.holder("dan", GIB),
+    );
+    for holder in [&bob, &carol, &dan] {
+        world.book.is_back(holder.id, world.now).expect("online");
+    }
+    // Dan leaves hours before the hub is stopped, which bob's line does not outlive.
+    world.book.left(dan.id, world.now).expect("left");
+    world.now += 2 * 3600;
+    world.book.note_time(world.now - 60).expect("time");
+    world.book.left(bob.id, world.now).expect("left");
+    world.now += 10 * DAY;
+    world = world.again();
+    world.book.resume(world.now).expect("resumed");
+    let all = world.book.candidates(anna.id, &world.online, world.now);
+    let all = all.expect("candidates").into_iter();
+    let good: Vec<UserId> = all.filter(|it| it.is_good).map(|it| it.holder).collect();
+    assert_eq!(good, [bob.id, carol.id]);
+}
+
+#[test]
 fn a_holder_is_believed_more_each_week_and_less_after_two_failures() {
     let mut world = World::new();
     let bob = world.holder("bob", 200 * GIB);
