@@ -17,7 +17,8 @@ class Bench:
         self.rounds = 1 if quick else 5
         self.size = QUICK_MIB if quick else FULL_MIB
         self.program = executable("load")
-        self.plain, self.tls, _ = servers.tfd_with_tls("plain")
+        self.plain, self.tls, self.daemon = servers.tfd_with_tls("plain")
+        self.with_accounts = None
         self.made, self.compared = [], set()
 
     def scaled(self, full, quick):
@@ -30,18 +31,25 @@ class Bench:
 
     def doors(self):
         """What tells the load of each way in, and a further word for it."""
-        users = self.scratch / "users"
-        users.write_text(run(self.program, "account"))
-        users.chmod(0o600)
-        multi, _ = self.servers.tfd("multi", server='mode = "multi-user"\nusers = "users"')
+        multi, _ = self.multi_user()
         open_doors, _ = self.servers.tfd("open", server="sandbox = false")
         return {
             "single-user": (self.plain,),
-            "multi-user": ({**multi, "TF_USER": "bench", "TF_PASSWORD": "bench"},),
+            "multi-user": (multi,),
             "TLS": (self.tls, "fresh"),
             "TLS, resumed": (self.tls,),
             "single-user without sandbox": (open_doors,),
         }
+
+    def multi_user(self):
+        """What tells the load of a server whose clients log in, and its process."""
+        if self.with_accounts is None:
+            users = self.scratch / "users"
+            users.write_text(run(self.program, "account"))
+            users.chmod(0o600)
+            env, process = self.servers.tfd("multi", server='mode = "multi-user"\nusers = "users"')
+            self.with_accounts = {**env, "TF_USER": "bench", "TF_PASSWORD": "bench"}, process
+        return self.with_accounts
 
     def command(self, *words):
         """The load program with these words."""

@@ -15,6 +15,7 @@ import files
 import hub
 import instructions
 import memory
+import phases
 import report
 import requests
 import streams
@@ -28,6 +29,7 @@ from servers import Servers
 # Each with its measure, and whether its files are large ones.
 SECTIONS = {
     "connections": (connections.measure, False),
+    "phases": (phases.measure, False),
     "requests": (requests.measure, False),
     "digests": (digests.measure, True),
     "streams": (streams.measure, True),

@@ -104,6 +104,39 @@ def connections(f):
     )
 
 
+def phases(f):
+    """What a session costs, by process and by phase."""
+    ways = f["ways"]
+    costs = {way: of["processes"] for way, of in ways.items()}
+
+    def sums(way, unit):
+        """Those of tfd's processes."""
+        ours = costs[way].items()
+        return sum(v for what, v in ours if what.endswith(unit) and not what.startswith("client"))
+
+    kinds = dict.fromkeys(what.partition(":")[0] for of in costs.values() for what in of)
+    units = (": µs", ": faults")
+    processes = [("The processes of a session", *[f"{w}{u}" for w in ways for u in units])]
+    for kind in kinds:
+        cells = [costs[way].get(f"{kind}{unit}", "") for way in ways for unit in units]
+        processes.append((kind, *cells))
+    processes.append(("tfd in all", *[sums(way, unit) for way in ways for unit in units]))
+    parts = {way: of["phases"] for way, of in ways.items()}
+    rows = [("The phases of tfd's part", *[f"{way}, µs" for way in ways])]
+    for phase in next(iter(parts.values())):
+        times = [parts[way][phase] * sums(way, ": µs") for way in ways]
+        rows.append((phase, *times))
+    return (
+        table(*processes)
+        + "\n\n"
+        + table(*rows)
+        + f"\n\nProcessor time and page faults of one session begun and ended, {f['clients']} clients at\n"
+        "once, as the kernel counts them. perf's samples share the time out to phases: a\n"
+        "sample belongs to the first of them of which it has a function, in the order\n"
+        "exit, fork, page faults, sandbox, page of the connection, TCP, messages."
+    )
+
+
 def requests(f):
     """Round trips, probes, listings."""
     trips, lists = f["round trips"], f["listings"]
@@ -341,7 +374,7 @@ def instructions(f):
 
 
 PARTS = (
-    *(connections, requests, streams, transfers, bulk, small),
+    *(connections, phases, requests, streams, transfers, bulk, small),
     *(proxy, files, trees, far, instructions, digests, memory, vault, hub),
 )
 

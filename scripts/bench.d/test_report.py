@@ -8,6 +8,7 @@ import unittest
 
 import chart
 import main
+import phases
 import report
 import targets
 from measure import medians
@@ -132,6 +133,34 @@ class Report(unittest.TestCase):
         self.assertIn("2026-11-21, a machine\nSections: `transfers`.", text)
         self.assertIn("2026-11-22, another\nSections: `small`.", text)
         self.assertIn("### small\n\n| BBFTP, 2,000 files", text)
+
+    def test_a_sample_belongs_to_the_first_phase_that_was_under_way(self):
+        samples = [
+            ("tfd-gate", "unmap_vmas ([kernel.kallsyms])", "do_exit ([kernel.kallsyms])"),
+            ("tfd-spare", "clear_page ([kernel.kallsyms])", "asm_exc_page_fault ([kernel.kallsyms])"),
+            ("tfd-keeper", "bn_mul_mont (/usr/lib/libcrypto.so.3)"),
+            ("tfd-session", "tfd::session (/usr/bin/tfd)"),
+            ("tfd", "do_sys_openat2 ([kernel.kallsyms])"),
+            ("load", "tcp_sendmsg ([kernel.kallsyms])"),
+        ]
+        script = "\n\n".join(
+            "\n".join([name, *(f"\tffff81301533 {frame}" for frame in frames)])
+            for name, *frames in samples
+        )
+        parts = phases.shares(script)
+        self.assertEqual(sum(parts.values()), 1)
+        for phase in ("exit and reaping", "page faults", "RSA and TLS", "own code"):
+            self.assertEqual(parts.pop(phase), 0.2)
+        self.assertEqual(parts.pop("other system calls"), 0.2)
+        self.assertEqual(set(parts.values()), {0})
+
+    def test_the_time_of_a_session_is_shared_out_to_its_phases(self):
+        costs = {"gate: µs": 300, "gate: faults": 60, "keepers: µs": 100, "client: µs": 90}
+        way = {"processes": costs, "phases": {"fork": 0.25, "own code": 0.75}}
+        text = report.phases({"clients": 16, "ways": {"single-user": way}})
+        self.assertIn("| gate | 300 | 60.0 |", text)
+        self.assertIn("| tfd in all | 400 | 60.0 |", text)
+        self.assertIn("| fork | 100 |\n| own code | 300 |", text)
 
     def test_the_chart_is_labelled_and_its_longest_bar_is_whole(self):
         drawing = chart.draw({"transfers": {"date": "2026-11-21", "figures": TRANSFERS}})
