@@ -8,6 +8,7 @@ pub mod hub;
 pub mod import;
 pub mod keygen;
 mod kick;
+mod probe;
 pub mod setup;
 mod show_client;
 pub mod status;
@@ -49,6 +50,15 @@ enum Command {
         #[command(flatten)]
         file: ConfigFile,
     },
+    /// Ask a running tfd whether it serves: exit status 0 if all answer, 1 if not
+    ///
+    /// Asks as a client does, up to the first answer that needs no secret, and prints
+    /// a line for each port. Any certificate will do. The exit status is 2 if nothing
+    /// could be asked.
+    #[command(after_help = "Examples:\n  sudo tfd probe\n  \
+        tfd probe files.example.org:10346 --tls --timeout 2\n  \
+        tfd probe 192.0.2.7:10347 --protocol hub")]
+    Probe(probe::Probe),
     /// Show who is connected to a running tfd and what they do
     ///
     /// Measures for a second, for the rates.
@@ -218,6 +228,7 @@ pub fn run() -> ExitCode {
     match command {
         Command::Serve { file } => crate::daemon::serve(&file.config),
         Command::Check { file } => check::report(&file.config),
+        Command::Probe(probe) => probe::run(&probe),
         Command::Status { json, control } => status::report(&control, json),
         Command::Kick(kick) => kick::run(kick),
         Command::Blocked { file, json } => blocked::report(file.blocked_beside(), json),

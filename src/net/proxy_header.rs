@@ -66,6 +66,13 @@ pub fn encode(client: SocketAddr, to: SocketAddr) -> Vec<u8> {
     header
 }
 
+/// The header of a connection that the proxy makes for itself.
+pub fn encode_own() -> Vec<u8> {
+    let mut header = SIGNATURE.to_vec();
+    header.extend([LOCAL, 0, 0, 0]);
+    header
+}
+
 /// Reads a header and no byte more.
 ///
 /// # Errors
@@ -206,6 +213,8 @@ mod tests {
     fn a_proxy_that_speaks_for_itself_names_nobody() {
         let local = [&SIGNATURE[..], &[LOCAL, 0, 0, 3, 9, 9, 9]].concat();
         assert_eq!(read_back(&local).0.expect("header"), Said::Nothing);
+        let (said, left) = read_back(&[encode_own(), vec![7]].concat());
+        assert_eq!((said.expect("header"), left), (Said::Nothing, vec![7]));
     }
 
     #[test]

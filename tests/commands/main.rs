@@ -19,6 +19,7 @@ mod failures;
 mod kdbx3;
 mod listings;
 mod locks;
+mod probe;
 mod probes;
 mod schema;
 mod servers;

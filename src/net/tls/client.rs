@@ -105,8 +105,12 @@ impl Tls {
         Ok(tls)
     }
 
-    /// One that believes every server, to look at its certificate alone.
-    fn looking() -> Result<Tls, String> {
+    /// One that believes every server, to look at its certificate, or to ask what needs
+    /// no secret.
+    ///
+    /// # Errors
+    /// The library's.
+    pub(crate) fn looking() -> Result<Tls, String> {
         Tls::with(Some(Checked::Nothing), RootCertStore::empty(), None)
     }
 

@@ -1,6 +1,7 @@
 //! Who keeps files as whom, and what a process that was taken over reaches.
 
 use std::os::unix::fs::MetadataExt;
+use std::process::Command;
 
 use nix::sys::signal::Signal;
 use tfd::hub::wire::{Purpose, Value};
@@ -8,6 +9,7 @@ use tfd::hub::wire::{Purpose, Value};
 use super::*;
 use crate::common::pids;
 use crate::common::sockets::{Socket, sockets};
+use crate::common::tf::run;
 use crate::processes::{status, uid_of};
 
 /// What a process has open.
@@ -192,4 +194,23 @@ fn hub_and_keeper_are_served_by_one_tfd() {
     let receipt = sent(&mut peer, &anna, &content).text();
     let reply = line.done(&format!("DFI {name} bob receipt={receipt}"));
     assert_eq!(code(&reply), 212, "{reply}");
+}
+
+#[test]
+fn a_probe_of_a_keeper_is_answered_and_leaves_no_line_in_its_log() {
+    let Some(mut kept) = kept("") else { return };
+    let address = kept.server.listening("listening address=")[0];
+    let noise = |kept: &Kept| {
+        let mut log = kept.server.log();
+        log.retain(|line| !line.contains(" DEBUG "));
+        log
+    };
+    kept.server.wait_for_log("lost files asked for");
+    let before = noise(&kept);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tfd"));
+    command.args(["probe", &address.to_string(), "--protocol", "holder"]);
+    let run = run(&mut command, b"");
+    assert_eq!(run.code, Some(0), "{}{}", run.out, run.err);
+    kept.server.wait_for_log(" left ");
+    assert_eq!(noise(&kept), before);
 }
