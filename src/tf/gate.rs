@@ -6,9 +6,9 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::net::Link;
 use crate::net::tls::login::Proof;
 use crate::net::tls::server::{Accepted, HelloError};
+use crate::net::{Link, LinkError};
 use crate::session::keeper::{MAX_BLOCK, MAX_HASH};
 use crate::session::login::LoginPipe;
 use crate::session::protocol::Gate;
@@ -80,6 +80,7 @@ pub fn admit(gate: Gate<'_>, version: &[u8]) -> Result<Passed, Refusal> {
     let mut wire = Wire::on(link, alpn.as_deref());
     let mut body = Vec::new();
 
+    wait_for_message(&mut wire)?;
     let short = wire
         .read_short_message(&mut body, MAX_VERSION)
         .map_err(name_tls)?;
@@ -90,6 +91,7 @@ pub fn admit(gate: Gate<'_>, version: &[u8]) -> Result<Passed, Refusal> {
     accept(&mut wire)?;
 
     if !wire.is_plain_in_tls() {
+        wait_for_message(&mut wire)?;
         let short = wire.read_short_message(&mut body, MAX_BLOCK)?;
         let key = if short {
             keeper.session_key(&body, &KEY_LENGTHS)?
@@ -103,6 +105,7 @@ pub fn admit(gate: Gate<'_>, version: &[u8]) -> Result<Passed, Refusal> {
         wire.encipher(&key);
     }
 
+    wait_for_message(&mut wire)?;
     let short = wire.read_short_message(&mut body, MAX_HASH)?;
     let login = if short { keeper.compare(&body)? } else { None };
     let Some(login) = login else {
@@ -110,6 +113,15 @@ pub fn admit(gate: Gate<'_>, version: &[u8]) -> Result<Passed, Refusal> {
     };
     wire.write_message(b"OK")?;
     Ok(Passed { wire, proof, login })
+}
+
+/// Waits for the next message. A client that leaves here, such as the check of a load
+/// balancer, leaves nothing undone, even without the farewell of TLS.
+fn wait_for_message(wire: &mut Wire) -> Result<(), WireError> {
+    match wire.link().wait_for_input(true) {
+        Err(LinkError::Closed) => Err(WireError::Closed),
+        waited => Ok(waited?),
+    }
 }
 
 /// Calls what a handshake of TLS looks like by its name.

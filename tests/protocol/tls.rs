@@ -3,7 +3,7 @@
 //! our own client.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -576,4 +576,18 @@ fn the_kernels_keepalive_and_udp_probes_work_beside_tls() {
     let mut answer = [0; 64];
     let (len, from) = socket.recv_from(&mut answer).expect("an answer");
     assert_eq!((&answer[..len], from), (&[1][..], server.tls_address()));
+}
+
+#[test]
+fn who_leaves_before_the_hash_without_the_farewell_of_tls_is_no_failure() {
+    let mut server = server();
+    let mut stream = connect(&connector(|_| ()), server.tls_address(), None).expect("TLS");
+    stream.write_all(b"\0\0\0\x030.0").expect("write");
+    let mut reply = [0; 6];
+    stream.read_exact(&mut reply).expect("read");
+    assert_eq!(&reply, b"\0\0\0\x02OK");
+    stream.get_ref().shutdown(Shutdown::Both).expect("shutdown");
+    server.wait_for_log(" left ");
+    let log = server.log();
+    assert!(!log.iter().any(|line| line.contains(" WARN ")), "{log:?}");
 }
