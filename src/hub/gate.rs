@@ -1,6 +1,5 @@
 //! The hub's gate: the handshake of TLS, or none in version 1.0, and the login up to the
-//! key. It holds no key
-//! of the server, knows no user and reaches no file.
+//! key. It holds no key of the server, knows no user and reaches no file.
 
 use std::io;
 use std::net::SocketAddr;

@@ -87,15 +87,11 @@ impl Broker {
 
     /// Has it seen whether others reach a holder.
     fn look_for(&mut self, book: &Book, holder: UserId) -> Result<()> {
-        let key = book.account(holder)?.holder_key;
+        let account = book.account(holder)?;
         let address = self.address_of(book, holder)?;
         // Lines of version 1.0 between peers have no TLS, which is what is looked at.
-        let is_base = self
-            .holders
-            .get(&holder)
-            .is_some_and(|line| self.is_base(*line));
-        let is_on = !self.probe_cycle.is_zero() && !is_base;
-        let Some((address, key)) = address.zip(key).filter(|_| is_on) else {
+        let is_on = !self.probe_cycle.is_zero() && !account.is_base;
+        let Some((address, key)) = address.zip(account.holder_key).filter(|_| is_on) else {
             return Ok(());
         };
         self.probes.retain(|job| job.holder != holder);
