@@ -37,15 +37,16 @@ fn samples() -> Vec<String> {
 
 /// What each of them is answered, in their order; `_` for what is not asked here, since
 /// it changes the state.
-const FRESH: &str = "_ - - - - - - - - - - - - - - - - -";
-const ASKED: &str = "- _ - - - - - - - - - - - - - - - -";
-const KEYLESS: &str = "- - _ 2 2 2 2 2 2 2 2 2 2 2 2 2 2 2";
-const SHARELESS: &str = "- - 1 _ 1 1 1 1 1 1 1 1 1 1 401 1 216 214";
+pub const FRESH: &str = "_ - - - - - - - - - - - - - - - - -";
+pub const ASKED: &str = "- _ - - - - - - - - - - - - - - - -";
+pub const KEYLESS: &str = "- - _ 2 2 2 2 2 2 2 2 2 2 2 2 2 2 2";
+pub const SHARELESS: &str = "- - 1 _ 1 1 1 1 1 1 1 1 1 1 401 1 216 214";
 const READY_OWNER: &str = "- - 504 - 406 - - 505 - - 504 505 505 505 401 - 216 -";
 const BACKUP: &str = "- - - - - 406 503 505 406 215 504 - - - 401 - 216 -";
 const READY_HOLDER: &str = "- - 504 208 - - - 505 505 - - - - - 401 505 216 214";
 
-fn expected(word: &str) -> u16 {
+/// The code of a word in these rows: `-` 504, `1` 301, `2` 302.
+pub fn expected(word: &str) -> u16 {
     match word {
         "-" => 504,
         "1" => 301,

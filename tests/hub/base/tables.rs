@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::peer::*;
+use crate::lines::{ASKED, FRESH, KEYLESS, SHARELESS, expected};
 use crate::peer::{GIB, Hub, MIB, code, file};
 use tfd::hub::wire::Value;
 
@@ -34,25 +35,12 @@ fn samples(key: &str) -> Vec<String> {
     .to_vec()
 }
 
-/// What each of them is answered, in their order: `-` 504, `1` 301, `2` 302; `_` for what
-/// is not asked here, since it changes the state.
-const FRESH: &str = "_ - - - - - - - - - - - - - - - - -";
-const ASKED: &str = "- _ - - - - - - - - - - - - - - - -";
-const KEYLESS: &str = "- - _ 2 2 2 2 2 2 2 2 2 2 2 2 2 2 2";
-const SHARELESS: &str = "- - 1 _ 1 1 1 1 1 1 1 1 1 1 401 1 216 214";
+/// What each of them is answered, in their order; `_` for what is not asked here, since it
+/// changes the state. Until the share is known it is the same as in version 1.1.
 const READY: &str = "- - 504 208 406 - - 505 505 - 505 401 505 505 401 505 216 214";
 const BACKUP: &str = "- - - 208 - 406 503 505 505 215 505 - - - 401 505 216 -";
 const RECOVER: &str = "- - - 208 - - - 505 505 - 505 401 505 505 401 505 216 -";
 const REVERSE: &str = "- - - 208 - - - 505 505 - - - - - 401 505 216 407";
-
-fn expected(word: &str) -> u16 {
-    match word {
-        "-" => 504,
-        "1" => 301,
-        "2" => 302,
-        code => code.parse().expect("a code"),
-    }
-}
 
 /// Asks one command after the other on lines that stand there, each for itself.
 fn check(hub: &Hub, state: &str, row: &str, mut line: impl FnMut() -> Line) {

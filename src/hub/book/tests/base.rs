@@ -117,36 +117,25 @@ fn a_key_of_version_1_0_adopts_no_files_of_a_rebuild() {
     let mut world = World::new();
     let bob = world.holder("bob", GIB);
     let (old, new) = (user("old"), user("new"));
-    for owner in [&old, &new] {
-        let key = key(owner, Role::Both);
+    let replay = |world: &World, owner: &User, number| {
         let replayed = Replayed {
             owner,
-            key,
-            name: name(1),
+            key: key(owner, Role::Both),
+            name: name(number),
             size: MIB,
             kind: Kind::Data,
             time: None,
         };
-        world
-            .book
-            .replay(bob.id, &replayed, world.now)
-            .expect("replay");
-    }
+        let replayed = world.book.replay(bob.id, &replayed, world.now);
+        replayed.expect("replay");
+    };
+    replay(&world, &old, 1);
+    replay(&world, &new, 1);
     let old = world.base("old");
+    assert_eq!(old.key, Some(key(&old.name, Role::Both)));
     assert_eq!(world.names(&old), []);
     // Nor does a keeper name any for a user that has its key already.
-    let replayed = Replayed {
-        owner: &old.name,
-        key: old.key.expect("key"),
-        name: name(2),
-        size: MIB,
-        kind: Kind::Data,
-        time: None,
-    };
-    world
-        .book
-        .replay(bob.id, &replayed, world.now)
-        .expect("replay");
+    replay(&world, &old.name, 2);
     assert_eq!(world.names(&old), []);
     // As an owner of this version does.
     let settings = Settings::default();
