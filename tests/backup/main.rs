@@ -17,6 +17,7 @@ mod peer;
 use self::common::{disk, schema};
 
 mod browse;
+mod chunks;
 mod cuts;
 mod damage;
 mod desk;
