@@ -22,8 +22,8 @@ use crate::hub::wire::{
     User, Way,
 };
 
-/// The most packs in memory, whatever the hub allows.
-const MOST: u64 = 4;
+/// The most packs under way, whatever the hub allows. As many more wait or are filled.
+const MOST: u64 = 3;
 
 /// What a run reserves at first: a pack. The hub looks at each file for itself.
 const RESERVED: u64 = 16 << 20;
