@@ -2,6 +2,8 @@
 //! TLB find one server. `TFD_TEST_SHARED=DIR:DIR` has the two reach the
 //! directory by mounts of its own each, in place of a local directory.
 
+mod haproxy;
+
 use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
