@@ -4,12 +4,16 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use zeroize::Zeroizing;
 
 use super::connect::{Connection, Target, Transport};
 use super::error::{Class, ClientError, Result};
 use super::probe::balance_by_udp;
+
+/// How long to wait after a handshake that was cut.
+const RETRY_PAUSE: Duration = Duration::from_millis(250);
 
 /// Gives the one-time code that a server asks for; `None` if it has none.
 #[derive(Clone)]
@@ -62,11 +66,22 @@ impl Access {
         }
     }
 
-    /// Opens a session, with all login steps.
+    /// Opens a session, with all login steps. A handshake that is cut is tried once
+    /// more: a server that stops cuts it, and another one, or it itself, serves then.
     ///
     /// # Errors
     /// Which login step failed.
     pub fn open(&self) -> Result<Connection> {
+        match self.open_once() {
+            Err(e) if e.is_cut_handshake() => {
+                self.target.cancel.sleep(RETRY_PAUSE)?;
+                self.open_once()
+            }
+            other => other,
+        }
+    }
+
+    fn open_once(&self) -> Result<Connection> {
         if !self.balance {
             return self.enter(self.connect()?);
         }

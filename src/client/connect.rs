@@ -403,9 +403,8 @@ pub(super) fn host(server: &str) -> &str {
 
 pub(super) fn hello_error(e: HelloError, server: &str) -> ClientError {
     match e {
-        HelloError::Link(LinkError::Closed) => ClientError::Tls {
+        HelloError::Link(LinkError::Closed) => ClientError::TlsClosed {
             server: server.to_owned(),
-            why: "the server closed the connection: is this its port for TLS?".to_owned(),
         },
         HelloError::Link(e) => ClientError::Handshake(e.into()),
         HelloError::NotPinned => ClientError::NotPinned {

@@ -64,6 +64,12 @@ pub enum ClientError {
         /// What was wrong.
         why: String,
     },
+    /// The server closed the connection in the TLS handshake.
+    #[error("no TLS with {server}: the server closed the connection: is this its port for TLS?")]
+    TlsClosed {
+        /// `host:port` as given.
+        server: String,
+    },
     /// The server has another certificate than the one pinned.
     #[error("no TLS with {server}: its certificate is not the one pinned")]
     NotPinned {
@@ -246,7 +252,8 @@ impl ClientError {
             E::Resolve { .. } | E::Connect { .. } => Class::Unreachable,
             E::NotLetIn { .. } => Class::NotLetIn,
             E::Version(_) | E::WrongKey(_) | E::NoKey | E::Hash => Class::NotLetIn,
-            E::Tls { .. } | E::NotPinned { .. } | E::Handshake(_) => Class::NotLetIn,
+            E::Tls { .. } | E::TlsClosed { .. } | E::NotPinned { .. } => Class::NotLetIn,
+            E::Handshake(_) => Class::NotLetIn,
             E::Lost(_) => Class::Lost,
             E::Mismatch { .. } | E::Changed { .. } => Class::Mismatch,
             E::Interrupted => Class::Interrupted,
@@ -266,8 +273,17 @@ impl ClientError {
     /// Whether the next attempt may succeed: the connection was lost, or could not be
     /// made.
     pub(crate) fn is_loss(&self) -> bool {
-        let is_handshake = matches!(self, ClientError::Handshake(_));
+        use ClientError as E;
+        let is_handshake = matches!(self, E::Handshake(_) | E::TlsClosed { .. });
         is_handshake || matches!(self.class(), Class::Lost | Class::Unreachable)
+    }
+
+    /// Whether the server closed the connection in the handshake without a word, as one
+    /// does that is being restarted.
+    pub(crate) fn is_cut_handshake(&self) -> bool {
+        use ClientError as E;
+        let is_cut = |e: &WireError| matches!(e, WireError::Closed | WireError::Cut);
+        matches!(self, E::TlsClosed { .. }) || matches!(self, E::Handshake(e) if is_cut(e))
     }
 
     /// Whether the password is right, and the server wants a one-time code behind it.

@@ -288,3 +288,38 @@ fn of_several_files_to_be_shown_those_that_are_there_are() {
     assert_eq!(run.out, "12");
     assert_eq!(person.fine(&["cat", "logs/*"]), "12");
 }
+
+/// Cuts the first connection, as a server does that stops, and passes on the second one.
+fn cuts_once(to: SocketAddr) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("listen");
+    let address = listener.local_addr().expect("address");
+    std::thread::spawn(move || {
+        drop(listener.accept().expect("accept"));
+        let (mut client, _) = listener.accept().expect("accept");
+        let mut server = TcpStream::connect(to).expect("connect");
+        let (mut back, mut forth) = (
+            server.try_clone().expect("clone"),
+            client.try_clone().expect("clone"),
+        );
+        std::thread::spawn(move || std::io::copy(&mut back, &mut forth));
+        let _ = std::io::copy(&mut client, &mut server);
+    });
+    address
+}
+
+#[test]
+fn a_handshake_that_a_stopping_server_cuts_is_tried_once_more() {
+    let server = Server::with(Setup {
+        tls: true,
+        ..Setup::default()
+    });
+    server.write("here", "x");
+    let person = Person::of(&server);
+    let plain = cuts_once(server.address()).to_string();
+    assert_eq!(person.fine(&["--server", &plain, "ls"]), "here\n");
+    let tls = cuts_once(server.tls_address()).to_string();
+    let certificate = server.config_path().with_file_name("tls.pem");
+    let certificate = certificate.to_str().expect("path");
+    let ls = ["--server", &tls, "--tls", "--tls-ca", certificate, "ls"];
+    assert_eq!(person.fine(&ls), "here\n");
+}

@@ -342,7 +342,7 @@ fn a_server_that_is_not_the_one_trusted_is_refused() {
     assert!(Tls::new(&Trust::Pin("short".to_owned()), None).is_err());
     let plain = Target::tls(&server.address().to_string(), server.tls(), HASH);
     let told = Connection::open(&plain).err().expect("refused");
-    assert!(matches!(told, ClientError::Tls { .. }), "{told}");
+    assert!(matches!(told, ClientError::TlsClosed { .. }), "{told}");
     assert!(told.to_string().contains("port for TLS"), "{told}");
 }
 

@@ -323,7 +323,10 @@ impl Trust {
                 )),
             }),
             Err(
-                e @ (ClientError::Handshake(_) | ClientError::Tls { .. } | ClientError::Lost(_)),
+                e @ (ClientError::Handshake(_)
+                | ClientError::Tls { .. }
+                | ClientError::TlsClosed { .. }
+                | ClientError::Lost(_)),
             ) => {
                 complain!("tf: {address} shows no certificate: {e}");
                 complain!("tf: give its TLS port, or its public key: --key public.pem");
