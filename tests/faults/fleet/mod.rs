@@ -3,6 +3,8 @@
 //! directory by mounts of its own each, in place of a local directory.
 
 mod haproxy;
+mod load;
+mod rolling;
 
 use std::fs;
 use std::net::SocketAddr;
@@ -47,12 +49,38 @@ impl Shared {
 
     /// A server on one of the two machines, with a pool file.
     fn serve(&self, end: usize, listen: &str) -> Server {
-        let tf = format!("listen = [\"{listen}\"]\ntlb_pool = \"pool\"");
+        self.serve_with(end, listen, "")
+    }
+
+    /// The same with further lines in `[server]`.
+    fn serve_with(&self, end: usize, listen: &str, lines: &str) -> Server {
         Server::with(Setup {
-            tf,
+            server: lines.to_owned(),
+            ..self.setup(end, listen)
+        })
+    }
+
+    /// The same by this program in place of tfd, with its environment. New clients wait
+    /// for the old tfd to end, so that is soon.
+    fn serve_by(
+        &self,
+        end: usize,
+        listen: &str,
+        program: (PathBuf, Vec<(&'static str, String)>),
+    ) -> Server {
+        Server::with(Setup {
+            server: "stop_grace = 0.2".to_owned(),
+            program: Some(program),
+            ..self.setup(end, listen)
+        })
+    }
+
+    fn setup(&self, end: usize, listen: &str) -> Setup {
+        Setup {
+            tf: format!("listen = [\"{listen}\"]\ntlb_pool = \"pool\""),
             root: Some(self.ends[end].clone()),
             ..Setup::default()
-        })
+        }
     }
 }
 
