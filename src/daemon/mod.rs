@@ -30,6 +30,7 @@ use nix::sys::wait::{WaitPidFlag, waitpid};
 use crate::config::{self, Config, Problem};
 use crate::daemon::helpers::logger::Log;
 use crate::ipc::Helper;
+use crate::sys::code;
 use crate::sys::environment::{forget_all_but, passed_descriptors};
 use crate::sys::memory::{keep_little_memory, shared_text};
 use crate::users::{Identities, Identity};
@@ -63,6 +64,8 @@ const LAST_WAIT: Duration = Duration::from_secs(1);
 /// started then.
 pub fn serve(path: &Path) -> ExitCode {
     keep_little_memory();
+    // Sessions cost less then. Without it all is as it was.
+    let _ = code::move_to_huge_pages();
     forget_all_but(&VARIABLES);
     let passed = passed_descriptors();
     let kept = standard::keep_error_alone(&passed);

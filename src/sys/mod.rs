@@ -3,6 +3,7 @@
 //! sound. Nothing here decides anything.
 #![allow(unsafe_code)]
 
+pub mod code;
 pub mod environment;
 pub mod file;
 pub mod memory;
