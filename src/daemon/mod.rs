@@ -66,6 +66,7 @@ pub fn serve(path: &Path) -> ExitCode {
     keep_little_memory();
     // Sessions cost less then. Without it all is as it was.
     let _ = code::move_to_huge_pages();
+    let _ = code::share_relocated_tables();
     forget_all_but(&VARIABLES);
     let passed = passed_descriptors();
     let kept = standard::keep_error_alone(&passed);
