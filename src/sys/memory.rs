@@ -232,7 +232,9 @@ pub fn advise_huge_pages(buffer: &mut Vec<u8>) {
 /// Makes all threads of this process, and of those it forks, allocate from one
 /// arena, and returns large allocations to the system as soon as they are freed.
 /// Without it glibc reserves 128 MiB of addresses for the first allocation of
-/// each further thread, and keeps megabytes after a transfer.
+/// each further thread, and keeps megabytes after a transfer. Small pieces that are
+/// freed join their neighbours at once: a child would do that for all those of its
+/// parent, and copy the pages where they are.
 pub fn keep_little_memory() {
     #[cfg(target_env = "gnu")]
     // SAFETY: the calls set numbers that malloc reads; called before any other
@@ -240,6 +242,7 @@ pub fn keep_little_memory() {
     unsafe {
         libc::mallopt(libc::M_ARENA_MAX, 1);
         libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE);
+        libc::mallopt(libc::M_MXFAST, 0);
     };
 }
 
