@@ -19,7 +19,7 @@ use crate::ipc::log_channel::speak_as;
 use crate::ipc::orders::{Ended, News, Order, Start};
 use crate::ipc::pipe::pair;
 use crate::ipc::{Pipe, Poll};
-use crate::sys::memory::fill_gaps;
+use crate::sys::memory::{fill_gaps, give_back_memory};
 use crate::sys::process::{follow, fork, keep_only};
 use crate::sys::signal::follow_stop;
 
@@ -51,6 +51,7 @@ pub fn run<P: Parent>(daemon: &Pipe<News, Order>, parent: &P) -> io::Result<()> 
         spare: SpareChild::new(parent),
         to_prepare: true,
     };
+    give_back_memory();
     fill_gaps();
     while server.wait_and_act()? {}
     Ok(())
