@@ -294,7 +294,8 @@ impl Connection {
         }
     }
 
-    /// Sends a file in acknowledged messages (document, "SNDFILE").
+    /// Sends a file in acknowledged messages (document, "SNDFILE"). One of a single short
+    /// part takes one round trip.
     ///
     /// # Errors
     /// The server's refusal, the source's failure (the transfer is broken
@@ -305,15 +306,24 @@ impl Connection {
         overwrite: bool,
         source: Source<'_>,
     ) -> Result<()> {
-        let path = path.as_ref();
         let begin = format!("SNDFILE {} ", u8::from(overwrite));
-        let mut reply = self.request(&[begin.as_bytes(), path].concat())?;
-        let request = format!("{begin}{}", String::from_utf8_lossy(path));
-        if reply != b"CONT" {
-            return Err(refusal(&request, &reply));
-        }
+        let request = [begin.as_bytes(), path.as_ref()].concat();
         let (mut part, mut next) = (Vec::new(), Vec::new());
-        let mut loaded = load(&mut part, source);
+        let len = load(&mut part, source)?;
+        let mut second = None;
+        if len < SMALL_PART {
+            let more = if len > 0 { load(&mut next, source)? } else { 0 };
+            if more == 0 {
+                return self.send_at_once(&request, &part[BEFORE..BEFORE + len]);
+            }
+            second = Some(Ok(more));
+        }
+        let mut reply = self.request(&request)?;
+        let text = String::from_utf8_lossy(&request);
+        if reply != b"CONT" {
+            return Err(refusal(&text, &reply));
+        }
+        let mut loaded = Ok(len);
         loop {
             let body = match loaded {
                 Ok(0) => break,
@@ -327,15 +337,42 @@ impl Connection {
             part[4..BEFORE].copy_from_slice(b"CONT ");
             self.wire().write_units(&mut part[..4 + body], &[4, body])?;
             // The next part is read while the server has this one.
-            loaded = load(&mut next, source);
+            loaded = second.take().unwrap_or_else(|| load(&mut next, source));
             self.wire().read_message(&mut reply)?;
             if reply != b"CONT" {
-                return Err(self.explained(refusal(&request, &reply))?);
+                return Err(self.explained(refusal(&text, &reply))?);
             }
             std::mem::swap(&mut part, &mut next);
         }
         let reply = self.request(b"OK")?;
-        let ended = ok_data(&request, &reply).map(drop);
+        let ended = ok_data(&text, &reply).map(drop);
+        ended.or_else(|e| Err(self.explained(e)?))
+    }
+
+    /// Sends the request, all data and the end of SNDFILE without waiting in between. A
+    /// server that refuses takes what follows for commands that it does not know.
+    fn send_at_once(&mut self, request: &[u8], data: &[u8]) -> Result<()> {
+        self.wire().write_message_later(request);
+        let mut left = 1;
+        if !data.is_empty() {
+            self.wire().write_message_later(&[b"CONT ", data].concat());
+            left = 2;
+        }
+        self.wire().write_message(b"OK")?;
+        let text = String::from_utf8_lossy(request);
+        let mut reply = Vec::new();
+        self.wire().read_message(&mut reply)?;
+        while left > 0 && reply == b"CONT" {
+            self.wire().read_message(&mut reply)?;
+            left -= 1;
+        }
+        let ended = match left {
+            0 => ok_data(&text, &reply).map(drop),
+            _ => Err(refusal(&text, &reply)),
+        };
+        for _ in 0..left {
+            self.wire().read_message(&mut reply)?;
+        }
         ended.or_else(|e| Err(self.explained(e)?))
     }
 }

@@ -1,6 +1,7 @@
 //! How often `tf` waits for the server: with one that has the commands of
 //! version 2.5, and with one of version 2.4.1.
 
+use std::io::Read;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -88,6 +89,72 @@ fn the_sizes_of_thousands_of_files_are_asked_for_at_once() {
             .iter()
             .all(|stat| stat.as_ref().is_ok_and(|stat| stat.size == 7))
     );
+}
+
+#[test]
+fn a_small_file_is_sent_in_one_round_trip() {
+    let counted = Counted::new();
+    for (name, data, trips) in [
+        ("small", vec![7; 4096], 1),
+        ("empty", Vec::new(), 1),
+        ("large", vec![8; 100_000], 3),
+    ] {
+        let mut rest = &data[..];
+        let mut connection = connect(counted.desk.address);
+        let sent = connection.send_file(name, false, &mut |buffer| {
+            Ok(rest.read(buffer).expect("memory"))
+        });
+        sent.expect("sent");
+        connection.end().expect("end");
+        assert_eq!(counted.relay.trips() - AROUND, trips, "{name}");
+        assert_eq!(counted.desk.server.read(name), data);
+    }
+}
+
+#[test]
+fn a_server_that_refuses_a_small_file_is_understood_and_serves_on() {
+    let send = |connection: &mut Connection, name: &str, overwrite| {
+        let mut rest = &b"data"[..];
+        connection.send_file(name, overwrite, &mut |buffer| {
+            Ok(rest.read(buffer).expect("memory"))
+        })
+    };
+    let server = Server::start();
+    server.write("there", "x");
+    server.write("d/f", "x");
+    let mut connection = connect(server.address());
+    for (name, overwrite, status) in [
+        ("there", false, Status::FileExists),
+        ("d", true, Status::IsDirectory),
+    ] {
+        let refused = send(&mut connection, name, overwrite).expect_err(name);
+        assert_eq!(refused.status(), Some(status), "{name}");
+        assert!(connection.echo("still").expect("reply"));
+    }
+    assert_eq!(server.read("there"), b"x");
+
+    // One that fails at the data, or at the end.
+    for refused_at in ["CONT data", "OK"] {
+        let failed = AtomicUsize::new(0);
+        let address = liar::start(move |request| {
+            let is_refused = request == refused_at;
+            let before = failed.fetch_add(usize::from(is_refused), Ordering::Relaxed);
+            match request.split(' ').next().unwrap_or_default() {
+                _ if is_refused => "FAILED 13 : Quota exceeded.".into(),
+                "SNDFILE" | "CONT" if before == 0 => "CONT".into(),
+                "ECHO" => "still".into(),
+                _ => "UNKNOWN".into(),
+            }
+        });
+        let mut connection = connect(address);
+        let refused = send(&mut connection, "f", false).expect_err("refusal");
+        assert_eq!(
+            refused.status(),
+            Some(Status::QuotaExceeded),
+            "{refused_at}"
+        );
+        assert!(connection.echo("still").expect("reply"));
+    }
 }
 
 /// Answers as a server of version 2.4.1 does, and counts what it does not know.

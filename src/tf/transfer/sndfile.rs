@@ -33,7 +33,7 @@ pub(crate) fn run(
         Err(status) => return refuse(wire, status),
     };
     let (mut passing, mut length) = (env.digests.begin(upload.part()), 0);
-    wire.write_message(b"CONT")?;
+    wire.reply(b"CONT")?;
     let mut body = Vec::new();
     let ended = loop {
         wire.read_message(&mut body)?;
@@ -64,10 +64,10 @@ pub(crate) fn run(
             passing.passed(&[], length);
         }
         wire.count_data(data.len());
-        wire.write_message(b"CONT")?;
+        wire.reply(b"CONT")?;
     };
     match ended {
-        Ok(outcome) => wire.write_message(b"OK").map(|()| outcome),
+        Ok(outcome) => wire.reply(b"OK").map(|()| outcome),
         Err(e) => refuse(wire, write_status(e)),
     }
 }
