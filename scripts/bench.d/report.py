@@ -133,7 +133,8 @@ def phases(f):
         + f"\n\nProcessor time and page faults of one session begun and ended, {f['clients']} clients at\n"
         "once, as the kernel counts them. perf's samples share the time out to phases: a\n"
         "sample belongs to the first of them of which it has a function, in the order\n"
-        "exit, fork, page faults, sandbox, page of the connection, TCP, messages."
+        "exit, fork, page faults, sandbox, page of the connection, TCP, messages. Code in\n"
+        "huge pages has no names: what tfd itself computes of TLS counts as own code."
     )
 
 
