@@ -8,7 +8,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{Mode, OFlags};
 
 use super::stock::message::{FromLine, ToLine};
 use crate::hub::peer::PeerError;
@@ -24,7 +23,7 @@ use crate::ipc::{Helper, Pipe};
 use crate::net::link::Awaited;
 use crate::net::tls::client::{Tls, Trust};
 use crate::sandbox::confinement::{Confinement, Duty};
-use crate::sandbox::{Reach, place};
+use crate::sandbox::{Reach, lookup_directories, place};
 use crate::session::protocol::HelperContext;
 
 /// The first pause before a new try, and the longest.
@@ -33,18 +32,6 @@ const LONGEST: Duration = Duration::from_mins(10);
 
 /// After how long a share is named again that was smaller than what is kept.
 const SHARE: Duration = Duration::from_mins(5);
-
-/// What lookups of names read.
-const LOOKUP: [&str; 8] = [
-    "/etc",
-    "/lib",
-    "/lib64",
-    "/usr/lib",
-    "/usr/lib64",
-    "/run/systemd/resolve",
-    "/run/resolvconf",
-    "/run/NetworkManager",
-];
 
 /// What the line knows of the hub, and of the holder.
 #[derive(Clone, Debug)]
@@ -101,12 +88,7 @@ pub fn spawn(
     <Helper>::spawn_ready("line to the hub", |child| {
         let pin = Trust::Pin(hub.pin.clone());
         let tls = Tls::new(&pin, None).map_err(|e| io::Error::other(format!("holder.key: {e}")))?;
-        let open = |path: &&str| {
-            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            rustix::fs::open(*path, flags, Mode::empty()).ok()
-        };
-        let lookup = LOOKUP.iter().filter(|_| is_name);
-        let files: Vec<OwnedFd> = lookup.filter_map(open).collect();
+        let files: Vec<OwnedFd> = lookup_directories().filter(|_| is_name).collect();
         let mut handles: Vec<_> = files.iter().map(AsFd::as_fd).collect();
         let duty = Duty::Mailing {
             port,

@@ -30,7 +30,7 @@ use seccompiler::{
 
 use crate::sandbox::calls::{CHANGES, Call, DEADLY, KNOWN, KNOWN_HERE, LAUNCHING, When};
 use crate::sandbox::no_fork::alone;
-pub use crate::sandbox::reach::Reach;
+pub use crate::sandbox::reach::{Reach, lookup_directories};
 
 /// The newest Landlock this is written for: files, TCP, devices, signals and
 /// abstract sockets. An older kernel enforces what it knows.

@@ -3,7 +3,7 @@
 //! socket.
 
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use landlock::{
@@ -11,12 +11,32 @@ use landlock::{
     RulesetError, Scope,
 };
 
+use rustix::fs::{Mode, OFlags};
 use seccompiler::SeccompRule;
 
 use crate::sandbox::{
     CHANGES, DEADLY, Filters, KNOWN, KNOWN_HERE, LANDLOCK, Sandbox, When, allowed, alone, deadly,
     gates, only, rule, rules, sharing,
 };
+
+/// What lookups of names read.
+const LOOKUP: [&str; 8] = [
+    "/etc",
+    "/lib",
+    "/lib64",
+    "/usr/lib",
+    "/usr/lib64",
+    "/run/systemd/resolve",
+    "/run/resolvconf",
+    "/run/NetworkManager",
+];
+
+/// The directories that lookups of names read, as far as this system has them.
+pub fn lookup_directories() -> impl Iterator<Item = OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let open = move |path| rustix::fs::open(path, flags, Mode::empty()).ok();
+    LOOKUP.into_iter().filter_map(open)
+}
 
 /// The port of name servers.
 const DNS: u16 = 53;

@@ -17,16 +17,14 @@ use lettre::transport::smtp::client::{
 };
 use lettre::transport::smtp::extension::ClientId;
 use lettre::{SmtpTransport, Transport};
-use rustix::fs::{Mode, OFlags};
 
 use super::accounts::Secret;
 use super::accounts::codes::Kind;
 use crate::config::{Mail as Settings, MailSecurity};
 use crate::ipc::codec::codec;
 use crate::ipc::{Helper, Pipe};
-use crate::sandbox::Reach;
 use crate::sandbox::confinement::{Confinement, Duty};
-use crate::sandbox::place;
+use crate::sandbox::{Reach, lookup_directories, place};
 use crate::session::protocol::HelperContext;
 use crate::trusted;
 
@@ -36,18 +34,6 @@ const WHOLE: Duration = Duration::from_secs(120);
 
 /// The longest reason of a failure that is passed on, in characters.
 const MAX_REASON: usize = 200;
-
-/// What lookups of names read.
-const LOOKUP: [&str; 8] = [
-    "/etc",
-    "/lib",
-    "/lib64",
-    "/usr/lib",
-    "/usr/lib64",
-    "/run/systemd/resolve",
-    "/run/resolvconf",
-    "/run/NetworkManager",
-];
 
 /// A mail with a code.
 #[derive(Debug)]
@@ -103,11 +89,7 @@ pub fn spawn(
     confinement.empty_root = None;
     <Helper>::spawn_ready("mailer", |child| {
         let sender = Sender::new(settings).map_err(io::Error::other)?;
-        let open = |path: &&str| {
-            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            rustix::fs::open(*path, flags, Mode::empty()).ok()
-        };
-        let files: Vec<OwnedFd> = LOOKUP.iter().filter_map(open).collect();
+        let files: Vec<OwnedFd> = lookup_directories().collect();
         let mut handles: Vec<_> = files.iter().map(AsFd::as_fd).collect();
         let duty = Duty::Mailing {
             port: settings.port,
