@@ -36,6 +36,10 @@ pub mod config;
 mod daemon;
 #[cfg(feature = "testing")]
 pub mod daemon;
+#[cfg(not(feature = "testing"))]
+mod fleet;
+#[cfg(feature = "testing")]
+pub mod fleet;
 mod handover;
 #[cfg(not(feature = "testing"))]
 mod holder;

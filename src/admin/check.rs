@@ -137,8 +137,19 @@ fn warnings(config: &Config) -> Vec<Problem> {
     let warnings = warnings.chain(config.unused.iter().cloned());
     let warnings = warnings.chain(vault_dialects(config));
     let warnings = warnings.chain(hub_without_tls(config));
+    let warnings = warnings.chain(plain_state(config));
     let warnings = warnings.chain(stores::warnings(config));
     warnings.chain(expiry_warning(config)).collect()
+}
+
+/// That the password of the shared state can be read on its way.
+fn plain_state(config: &Config) -> Option<Problem> {
+    let shared = config.server.shared_state.as_ref();
+    let plain = shared.filter(|shared| !shared.tls && !shared.is_here())?;
+    let text = format!(
+        "server.shared_state: nothing protects what goes to {plain}, and a password: use rediss://"
+    );
+    Some(Problem::new(&config.path, text))
 }
 
 /// That PAM does not know the service.

@@ -9,6 +9,7 @@ mod hub;
 mod listener;
 mod proxy;
 mod server;
+mod shared_state;
 mod table;
 mod tf;
 mod values;
@@ -30,6 +31,7 @@ pub use hub::Hub;
 pub use listener::{LISTEN_KEY, Listener, Protocol, RELAY_KEY};
 pub use proxy::{Backend, Host, Proxy};
 pub use server::{DEFAULT_CONTROL, Durability, Local, LogFormat, Mode, OnUpload, Pam, Server, Tls};
+pub use shared_state::SharedState;
 pub use tf::{Dialect, Tf};
 pub use values::Problem;
 use values::Values;
@@ -123,6 +125,7 @@ impl Config {
         let has_tls = listener::has_tls(&values) && !is_proxy;
         listener::check(&mut values);
         server::check(&mut values, has_tls);
+        shared_state::check(&mut values, is_proxy);
         let has_vault = Protocol::Vault.is_listed(&values);
         // Sessions of protocols with accounts of their own have their roots elsewhere.
         let mut others = Protocol::ALL.iter().filter(|of| !of.has_own_accounts());

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::shared_state::{self, SharedState};
 use super::values::Values;
 use crate::text::parse_size;
 use crate::users::account::Network;
@@ -71,6 +72,8 @@ pub struct Server {
     pub jail: bool,
     /// The most bytes that all files beneath the root may have.
     pub quota: Option<u64>,
+    /// The store that several servers share.
+    pub shared_state: Option<SharedState>,
     /// How long parts of uploads are kept that nobody resumes; `None` for ever.
     pub keep_parts: Option<Duration>,
     /// When failed logins are blocked.
@@ -250,6 +253,7 @@ pub(super) fn build(values: &Values<'_>, has_tls: bool) -> Option<Server> {
         pam: pam(values)?,
         jail: flag("jail")?,
         quota: text("quota").and_then(parse_size),
+        shared_state: shared_state::build(values)?,
         keep_parts: Some(seconds("keep_parts")?).filter(|time| !time.is_zero()),
         login_limits: Limits {
             failures: values.parsed("server", "login_failures")?,

@@ -2,7 +2,7 @@
 //! and range, default, and text. The file is read by it; conf/tfd.toml and the
 //! list of keys in tfd.toml(5) are held to it by a test.
 
-use super::{check, holder, hub, vault};
+use super::{check, holder, hub, shared_state, vault};
 
 /// A key.
 pub(super) struct Key {
@@ -134,6 +134,15 @@ pub(super) const KEYS: &[Key] = keys! {
     server quota: Checked(check::size), Example "500G",
         "The most bytes that all files beneath the root may have, as \"500G\" or \"2T\" (left \
          out: no limit). Accounts may have quotas of their own.";
+    server shared_state: Checked(shared_state::check_store), Example "rediss://tfd@db.example.org",
+        "The store, Redis or Valkey, by which several servers share their state (left out: each \
+         has its own). See tfd(8), SHARED STATE.";
+    server shared_state_name: Checked(shared_state::check_name), Default "tfd",
+        "The name that these servers have in the store; the file with the password for it, which \
+         root alone reads; and the authorities that its certificate may be from (left out: those \
+         of the system).";
+    server shared_state_password_file: Path, Example "/etc/tfd/state-password", "";
+    server shared_state_ca: Path, Example "/etc/tfd/state-ca.pem", "";
     server keep_parts: Seconds(0.0), Default 604800,
         "How long the parts of broken-off uploads are kept for tf to resume, in seconds (0: for \
          ever). They count for quotas.";

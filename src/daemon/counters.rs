@@ -12,7 +12,7 @@ use crate::session::failure::Failure;
 use crate::session::slots::Activity;
 
 /// Helper processes that are started again. A protocol's are counted together.
-pub const HELPERS: [&str; 11] = [
+pub const HELPERS: [&str; 12] = [
     "zygote",
     "launcher",
     "keeper",
@@ -23,6 +23,7 @@ pub const HELPERS: [&str; 11] = [
     "auditor",
     "dialer",
     "uploads",
+    "state",
     "logger",
 ];
 

@@ -8,6 +8,7 @@ use crate::daemon::helpers::control::view::Published;
 use crate::daemon::helpers::dialer::Dialer;
 use crate::daemon::helpers::uploads::Uploads;
 use crate::daemon::protocols::ProtocolHelpers;
+use crate::daemon::shared::SharedState;
 use crate::ipc::figures::Figures;
 use crate::store::usage::Usage;
 
@@ -24,6 +25,8 @@ pub struct Memory {
     pub dialer: Option<Dialer>,
     /// The process that runs a program for each upload, if there is one.
     pub uploads: Option<Uploads>,
+    /// The process at the store that several servers share, if they do.
+    pub shared: Option<SharedState>,
 }
 
 impl Memory {
@@ -31,7 +34,9 @@ impl Memory {
     pub fn published(&self) -> Vec<Published> {
         let uploads = self.uploads.iter();
         let uploads = uploads.map(|uploads| ("upload", &uploads.figures));
-        let all = self.helpers.figures().chain(uploads);
+        let shared = self.shared.iter();
+        let shared = shared.map(|shared| ("shared_state", &shared.figures));
+        let all = self.helpers.figures().chain(uploads).chain(shared);
         let read = |(service, figures): (_, &Figures)| Published {
             service,
             figures: figures.read(),

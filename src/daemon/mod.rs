@@ -12,6 +12,7 @@ pub mod notify;
 pub mod protocols;
 pub mod registry;
 pub mod sessions;
+mod shared;
 mod standard;
 mod start;
 pub mod supervisor;

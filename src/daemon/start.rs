@@ -16,6 +16,7 @@ use crate::daemon::helpers::auditor::Auditor;
 use crate::daemon::helpers::dialer::{self, Dialer};
 use crate::daemon::helpers::uploads::Uploads;
 use crate::daemon::protocols::{ProtocolHelpers, Protocols};
+use crate::daemon::shared::SharedState;
 use crate::net::listen::{Listener, not_listening};
 use crate::sandbox::{Sandbox, landlock_is_whole};
 use crate::session::protocol::HelperContext;
@@ -81,6 +82,7 @@ pub(super) fn start_memory(
         helpers,
         dialer: start_dialer(config, identity, sandbox, None)?,
         uploads: Uploads::start(config, clients)?,
+        shared: SharedState::start(config, identity, sandbox)?,
     })
 }
 

@@ -3,6 +3,7 @@
 mod control;
 mod losses;
 mod reload;
+mod shared;
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -183,6 +184,7 @@ impl<'a> Supervisor<'a> {
         self.memory.auditor = None;
         self.memory.helpers = ProtocolHelpers::default();
         self.memory.dialer = None;
+        self.memory.shared = None;
         if let Some(uploads) = self.memory.uploads.take() {
             // It may be killed with the daemon once that has ended.
             uploads.service.end(UPLOADS_END);
@@ -220,6 +222,7 @@ impl<'a> Supervisor<'a> {
                 .sweep_if_due(config, identities, &self.sandbox, killed);
         }
         self.restart_services_if_due();
+        self.share_if_due();
         self.restart_helpers_if_due();
         let helper = self.identities.as_ref().map(|who| &who.helpers);
         self.log.restart_if_due(helper, &self.sandbox);
@@ -269,6 +272,8 @@ impl<'a> Supervisor<'a> {
         let dialer = dialer.and_then(|dialer| dialer.service.due());
         let uploads = self.memory.uploads.as_ref();
         let uploads = uploads.and_then(|uploads| uploads.service.due());
+        let shared = self.memory.shared.as_ref();
+        let shared = shared.and_then(|shared| shared.service.due());
         let helpers = self.memory.helpers.due();
         let killed = self.registry.counters.killed;
         let sweep = self.recount.sweep_due(killed);
@@ -279,6 +284,7 @@ impl<'a> Supervisor<'a> {
             self.notifier.due(),
             dialer,
             uploads,
+            shared,
             helpers,
             self.log.due(),
             sweep,

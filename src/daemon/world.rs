@@ -11,6 +11,7 @@ use crate::config::{Config, LogFormat, Mode, Problem, Tls};
 use crate::daemon::helpers::logger::connect_journal;
 use crate::daemon::helpers::pam::load as load_pam;
 use crate::daemon::protocols::Protocols;
+use crate::fleet;
 use crate::net::tls::certificate;
 use crate::net::tls::login::Authority;
 use crate::session::login::Steps;
@@ -49,6 +50,8 @@ fn check_all(config: &Config, problems: &mut Vec<String>) {
         return;
     }
     problems.extend(check_on_upload(config, identity.as_ref()));
+    let shared = server.shared_state.as_ref();
+    problems.extend(shared.and_then(|shared| fleet::process::check(shared).err()));
     if server.pam.is_some() {
         problems.extend(load_pam().err());
     }

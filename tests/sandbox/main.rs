@@ -36,6 +36,7 @@ mod pages;
 mod peer;
 mod pool;
 mod rootless;
+mod state;
 mod vault;
 
 use std::collections::HashMap;
@@ -69,6 +70,9 @@ fn attack(place: Place, peer: SocketAddr, root: Option<BorrowedFd<'_>>) {
     }
     if wanted == holder::PLACE {
         return holder::attack(place, root);
+    }
+    if wanted == state::PLACE {
+        return state::attack(place);
     }
     if format!("{place:?}") != wanted {
         return;
@@ -243,6 +247,7 @@ fn main() -> ExitCode {
     }
     failures += vault::is_out_of_reach() + hub::is_out_of_reach();
     failures += holder::is_out_of_reach();
+    failures += state::is_confined();
     failures += log::is_out_of_reach();
     failures += climbs::out_of_each_root();
     failures += rootless::reaches_no_other_file();

@@ -74,6 +74,11 @@ impl Supervisor<'_> {
             {
                 self.registry.counters.restart("uploads");
                 log::error!(pid:%; "process for uploads ended unasked");
+            } else if let Some(shared) = &mut memory.shared
+                && shared.reaped(pid)
+            {
+                self.registry.counters.restart("state");
+                log::error!(pid:%; "process at the shared state ended unasked");
             } else if self.log.reaped(pid) {
                 self.registry.counters.restart("logger");
                 log::error!(pid:%; "logger ended unasked");

@@ -15,9 +15,11 @@ use super::{SERVING, Supervisor};
 use crate::config::Config;
 use crate::daemon::helpers::auditor::Auditor;
 use crate::daemon::helpers::uploads::Uploads;
+use crate::daemon::shared::SharedState;
 use crate::net::listen::Listener;
+use crate::sandbox::Sandbox;
 use crate::trusted;
-use crate::users::Identities;
+use crate::users::{Identities, Identity};
 
 impl Supervisor<'_> {
     /// Reads the configuration again. New clients get the new one; sessions
@@ -107,6 +109,20 @@ impl Supervisor<'_> {
         Uploads::start(config, identities.map(|who| &who.clients)).map(Some)
     }
 
+    /// The process at the store that a configuration asks for: the outer `None` if the
+    /// one that runs is right.
+    fn next_shared(
+        &self,
+        config: &Config,
+        identity: Option<&Identity>,
+        sandbox: &Sandbox,
+    ) -> Result<Option<Option<SharedState>>, String> {
+        if config.server.shared_state == self.config.server.shared_state {
+            return Ok(None);
+        }
+        SharedState::start(config, identity, sandbox).map(Some)
+    }
+
     /// The file that the running auditor is to go on in: the one that has the
     /// log's name now, perhaps after the old one was moved away.
     fn next_audit_log(&self, config: &Config) -> Result<Option<File>, String> {
@@ -146,6 +162,16 @@ impl Supervisor<'_> {
         let helpers = replace(&mut self.memory.helpers, helpers);
         let auditor = (audit.is_none() || begins.is_some())
             .then(|| replace(&mut self.memory.auditor, begins));
+        let shared = match self.next_shared(config, helper, &sandbox) {
+            Ok(shared) => shared.map(|next| replace(&mut self.memory.shared, next)),
+            Err(e) => {
+                self.memory.helpers = helpers;
+                if let Some(auditor) = auditor {
+                    self.memory.auditor = auditor;
+                }
+                return Err(e);
+            }
+        };
         let dialer = start_dialer(config, helper, &sandbox, self.memory.dialer.as_ref());
         let started = dialer.and_then(|dialer| {
             let memory = &mut self.memory;
@@ -156,6 +182,9 @@ impl Supervisor<'_> {
         if started.is_ok() {
             self.sandbox = sandbox;
         } else {
+            if let Some(shared) = shared {
+                self.memory.shared = shared;
+            }
             self.memory.helpers = helpers;
             if let Some(auditor) = auditor {
                 self.memory.auditor = auditor;

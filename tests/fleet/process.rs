@@ -1,0 +1,59 @@
+//! The process at the store: what it is, and what it may reach.
+
+use std::fs;
+
+use crate::common::pids;
+use crate::store::{Store, left_out, log_in, pair};
+
+fn status(pid: u32, line: &str) -> String {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("status");
+    let found = status.lines().find_map(|of| of.strip_prefix(line));
+    let value = found.expect("a line").split_whitespace().next();
+    value.expect("a value").to_owned()
+}
+
+#[test]
+fn it_has_a_helpers_identity_and_no_file() {
+    if left_out() {
+        return;
+    }
+    let store = Store::start();
+    let [a, _b] = pair(&store);
+    let client = log_in(&a, "bob b");
+    let [state] = pids(&a, "tfd-state")[..] else {
+        panic!("one process");
+    };
+    for pid in [pids(&a, "tfd-zygote"), pids(&a, "tfd-session")].concat() {
+        assert_ne!(status(state, "Uid:"), status(pid, "Uid:"));
+    }
+    assert_ne!(status(state, "Uid:"), "0");
+    for (line, value) in [
+        ("CapEff:", "0000000000000000"),
+        ("CapPrm:", "0000000000000000"),
+        ("NoNewPrivs:", "1"),
+        ("Seccomp:", "2"),
+    ] {
+        assert_eq!(status(state, line), value, "{line}");
+    }
+    for entry in fs::read_dir(format!("/proc/{state}/fd")).expect("descriptors") {
+        let target = fs::read_link(entry.expect("entry").path()).unwrap_or_default();
+        let target = target.display().to_string();
+        let known = ["socket:", "pipe:", "/dev/null", "anon_inode:"];
+        assert!(
+            known.iter().any(|known| target.starts_with(known)),
+            "{target}"
+        );
+    }
+    drop(client);
+}
+
+#[test]
+fn a_store_that_is_named_is_looked_up() {
+    if left_out() {
+        return;
+    }
+    let store = Store::start();
+    let url = format!("redis://localhost:{}", store.port);
+    let mut server = crate::store::server(&store.shared_at(&url));
+    server.wait_for_log("shared state reached store=\"localhost:");
+}
