@@ -69,13 +69,18 @@ struct Book {
     pam: Option<Pam>,
 }
 
+/// What is asked beside the users file.
+#[derive(Debug, Default)]
+pub struct Checks {
+    /// Who vouches for clients' certificates.
+    pub authority: Option<Authority>,
+    /// What checks passwords in place of the hashes.
+    pub pam: Option<Pam>,
+}
+
 impl Book {
-    fn new(
-        accounts: Vec<Account>,
-        throttle: Throttle,
-        authority: Option<Authority>,
-        pam: Option<Pam>,
-    ) -> io::Result<Book> {
+    fn new(accounts: Vec<Account>, throttle: Throttle, checks: Checks) -> io::Result<Book> {
+        let Checks { authority, pam } = checks;
         let mut password = [0; 32];
         getrandom::fill(&mut password).map_err(io::Error::other)?;
         let nobody = hash::make(&password).map_err(io::Error::other)?;
@@ -194,13 +199,12 @@ type ToDaemon = Pipe<Outcome, Option<Gate>>;
 pub fn run(
     accounts: Vec<Account>,
     throttle: Throttle,
-    authority: Option<Authority>,
-    pam: Option<Pam>,
+    checks: Checks,
     daemon: ToDaemon,
 ) -> io::Result<()> {
     // Modules may take long, and more of them wait than work.
-    let workers = pam.as_ref().map_or(WORKERS, |_| pam::PARALLEL);
-    let book = Book::new(accounts, throttle, authority, pam)?;
+    let workers = checks.pam.as_ref().map_or(WORKERS, |_| pam::PARALLEL);
+    let book = Book::new(accounts, throttle, checks)?;
     let daemon = Arc::new(daemon);
     let to_daemon = Arc::clone(&daemon);
     gates::serve(&daemon, workers, move |gate: Gate| {
@@ -493,7 +497,14 @@ mod tests {
             .map(|line| line.parse().expect("account"))
             .collect();
         let (ours, theirs) = crate::ipc::pipe::pair().expect("pair");
-        std::thread::spawn(move || run(accounts, Throttle::new(LIMITS, None), None, None, theirs));
+        std::thread::spawn(move || {
+            run(
+                accounts,
+                Throttle::new(LIMITS, None),
+                Checks::default(),
+                theirs,
+            )
+        });
         ours
     }
 
@@ -623,7 +634,7 @@ mod tests {
     #[test]
     fn a_name_without_an_account_is_checked_against_some_hash() {
         let throttle = || Throttle::new(LIMITS, None);
-        let empty = Book::new(Vec::new(), throttle(), None, None).expect("book");
+        let empty = Book::new(Vec::new(), throttle(), Checks::default()).expect("book");
         assert!(hash::Scheme::of(empty.hash_for(None, "x").0).is_some());
         let hash = hash::make(b"x").expect("hash");
         let lines = [
@@ -635,7 +646,7 @@ mod tests {
             .iter()
             .map(|line| line.parse().expect("account"))
             .collect();
-        let book = Book::new(accounts, throttle(), None, None).expect("book");
+        let book = Book::new(accounts, throttle(), Checks::default()).expect("book");
         assert_eq!(book.hash_for(Some(0), "a"), (hash.as_str(), true));
         for (found, name) in [(Some(1), "new"), (Some(2), "pam"), (None, "zzz")] {
             assert_eq!(book.hash_for(found, name), (hash.as_str(), false));

@@ -22,6 +22,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use crate::config::{Config, Tls};
+use crate::daemon::helpers::authenticator::Checks;
 use crate::daemon::helpers::keeper::{LoginKeys, Secrets};
 use crate::daemon::helpers::launcher::Launcher;
 use crate::daemon::helpers::pam::Pam;
@@ -236,7 +237,8 @@ pub(crate) fn start_authenticator(
             log::error!(error:% = e; "bars of accounts not forgotten");
         }
         let daemon = child.channel.try_clone()?;
-        authenticator::run(accounts, throttle, authority, pam, daemon)
+        let checks = Checks { authority, pam };
+        authenticator::run(accounts, throttle, checks, daemon)
     })?;
     Ok((helper, logins))
 }
