@@ -20,6 +20,7 @@ use crate::config::{Config, Mode as Users};
 use crate::daemon::helpers::zygote::Arrival;
 use crate::daemon::helpers::{authenticator, keeper, pam};
 use crate::daemon::protocols::Protocols;
+use crate::daemon::shared::SharedState;
 use crate::ipc::Helper;
 use crate::ipc::channel::pair;
 use crate::ipc::codec::Encode;
@@ -140,7 +141,10 @@ impl Generation {
             by_pam = Some(pam);
         }
         if self.multi_user {
-            let (authenticator, logins) = start_authenticator(config, helpers, by_pam)?;
+            let shared = memory.shared.as_mut();
+            let shared = shared.map(SharedState::open).transpose();
+            let shared = shared.map_err(|e| format!("shared state: {e}"))?;
+            let (authenticator, logins) = start_authenticator(config, helpers, by_pam, shared)?;
             self.authenticator = Some(authenticator);
             self.logins = logins;
         }

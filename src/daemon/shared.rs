@@ -1,21 +1,39 @@
-//! The daemon's end of the state that several servers share: the process at the store.
+//! The daemon's end of the state that several servers share: the process at
+//! the store, and who asks it. What has no room in its queue waits here; the daemon never
+//! does.
+
+use std::collections::VecDeque;
+use std::io;
+use std::time::{Duration, Instant};
 
 use nix::unistd::Pid;
 
 use crate::config::Config;
-use crate::fleet::process::{FIGURES, spawn};
+use crate::fleet::asker::ToStore;
+use crate::fleet::message::{Answer, Question, ToState};
+use crate::fleet::process::{FIGURES, Start, spawn};
 use crate::ipc::figures::Figures;
-use crate::ipc::{Helper, Service};
+use crate::ipc::{Pipe, Service, pipe};
 use crate::sandbox::Sandbox;
 use crate::users::Identity;
 
-/// The process at the store.
+/// How soon to try again where the queue was full.
+const RETRY: Duration = Duration::from_millis(20);
+
+/// Messages that wait, at most: a process that takes none for so long is ended.
+const MOST_WAITING: usize = 1 << 20;
+
+/// The process at the store, and what it is to know.
 #[derive(Debug)]
 pub struct SharedState {
     /// The process.
-    pub service: Service<()>,
+    pub service: Service<ToState>,
     /// What it publishes.
     pub figures: Figures,
+    /// Its ends of the channels to authenticators: they outlive it.
+    callers: Vec<Pipe<Answer, Question>>,
+    waiting: VecDeque<ToState>,
+    retry_at: Option<Instant>,
 }
 
 impl SharedState {
@@ -31,27 +49,123 @@ impl SharedState {
         if config.server.shared_state.is_none() {
             return Ok(None);
         }
-        let figures = Figures::new(&FIGURES)?;
-        let helper = start(config, identity, sandbox, &figures)?;
-        let service = Service::new(helper);
-        Ok(Some(SharedState { service, figures }))
+        SharedState::start_for(config, identity, sandbox).map(Some)
     }
 
-    /// Starts the process again once that is due.
+    fn start_for(
+        config: &Config,
+        identity: Option<&Identity>,
+        sandbox: &Sandbox,
+    ) -> Result<SharedState, String> {
+        let figures = Figures::new(&FIGURES)?;
+        let helper = start(config, identity, sandbox, &figures)?;
+        Ok(SharedState {
+            service: Service::new(helper),
+            figures,
+            callers: Vec::new(),
+            waiting: VecDeque::new(),
+            retry_at: None,
+        })
+    }
+
+    /// The process of another configuration, which is to know what this one knows.
+    ///
+    /// # Errors
+    /// As at the start.
+    pub fn instead(
+        &self,
+        config: &Config,
+        identity: Option<&Identity>,
+        sandbox: &Sandbox,
+    ) -> Result<SharedState, String> {
+        let mut next = SharedState::start_for(config, identity, sandbox)?;
+        let callers = self.callers.iter();
+        next.callers = callers
+            .filter_map(|caller| caller.try_clone().ok())
+            .collect();
+        next.repeat();
+        Ok(next)
+    }
+
+    /// Starts the process again once that is due, and repeats what it is to know.
     pub fn restart_if_due(
         &mut self,
         config: &Config,
         identity: Option<&Identity>,
         sandbox: &Sandbox,
     ) {
+        let before = self.service.restarts;
         let figures = &self.figures;
         self.service
             .restart_if_due(|| start(config, identity, sandbox, figures));
+        if self.service.restarts != before {
+            self.repeat();
+        }
     }
 
-    /// Takes note that a process has ended; whether it was this one.
+    /// Says all that a process is to know that has just begun.
+    fn repeat(&mut self) {
+        self.waiting.clear();
+        self.callers.retain(|caller| !caller.channel().is_over());
+        let callers = self.callers.iter();
+        let callers = callers.filter_map(|caller| caller.try_clone().ok());
+        self.waiting.extend(callers.map(ToState::Caller));
+        self.flush();
+    }
+
+    /// Takes note that a process has ended; whether it was this one. What is on its way
+    /// to it is lost.
     pub fn reaped(&mut self, pid: Pid) -> bool {
         self.service.reaped(pid)
+    }
+
+    /// A channel for an authenticator.
+    pub fn open(&mut self) -> io::Result<ToStore> {
+        let (ours, theirs) = pipe::pair()?;
+        self.say(ToState::Caller(theirs.try_clone()?));
+        self.callers.retain(|caller| !caller.channel().is_over());
+        self.callers.push(theirs);
+        Ok(ours)
+    }
+
+    /// Says something to the process, or once it has room.
+    fn say(&mut self, message: ToState) {
+        self.waiting.push_back(message);
+        self.flush();
+    }
+
+    /// When [`SharedState::act_if_due`] or [`SharedState::restart_if_due`] has something
+    /// to do.
+    pub fn due(&self) -> Option<Instant> {
+        let due = [self.service.due(), self.retry_at];
+        due.into_iter().flatten().min()
+    }
+
+    /// Says what waits, once that is due.
+    pub fn act_if_due(&mut self) {
+        if self.retry_at.is_some_and(|at| Instant::now() >= at) {
+            self.flush();
+        }
+    }
+
+    fn flush(&mut self) {
+        self.retry_at = None;
+        while let Some(message) = self.waiting.pop_front() {
+            match self.service.send(&message) {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    self.waiting.push_front(message);
+                    self.retry_at = Some(Instant::now() + RETRY);
+                    break;
+                }
+                // One that has ended hears all of it again.
+                _ => {}
+            }
+        }
+        if self.waiting.len() > MOST_WAITING {
+            log::error!("the process at the shared state takes nothing: it is started again");
+            self.waiting.clear();
+            self.service.kill();
+        }
     }
 }
 
@@ -60,8 +174,10 @@ fn start(
     identity: Option<&Identity>,
     sandbox: &Sandbox,
     figures: &Figures,
-) -> Result<Helper<()>, String> {
+) -> Result<crate::ipc::Helper<ToState>, String> {
     let settings = config.server.shared_state.as_ref();
     let settings = settings.ok_or("server.shared_state is missing")?;
-    spawn(settings, identity, sandbox, figures)
+    let limits = config.server.login_limits;
+    let start = Start { settings, limits };
+    spawn(start, identity, sandbox, figures)
 }

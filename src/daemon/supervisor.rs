@@ -31,6 +31,7 @@ use crate::daemon::helpers::logger::Log;
 use crate::daemon::helpers::recount::Recount;
 use crate::daemon::helpers::zygote::Arrival;
 use crate::daemon::protocols::ProtocolHelpers;
+use crate::daemon::shared::SharedState;
 use crate::daemon::supervisor::losses::Repair;
 use crate::ipc::Pipe;
 use crate::ipc::orders::{Ended, MAX_FAILED_FORKS, News, Order};
@@ -273,7 +274,7 @@ impl<'a> Supervisor<'a> {
         let uploads = self.memory.uploads.as_ref();
         let uploads = uploads.and_then(|uploads| uploads.service.due());
         let shared = self.memory.shared.as_ref();
-        let shared = shared.and_then(|shared| shared.service.due());
+        let shared = shared.and_then(SharedState::due);
         let helpers = self.memory.helpers.due();
         let killed = self.registry.counters.killed;
         let sweep = self.recount.sweep_due(killed);

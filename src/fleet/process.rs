@@ -6,15 +6,21 @@ use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use rustix::event::PollFlags;
+
+use super::keys::Keys;
+use super::message::{Answer, Question, ToState};
+use super::model::Model;
 use super::store::{Access, Store, StoreError};
 use crate::config::SharedState;
 use crate::ipc::figures::{Board, Figure, Figures};
 use crate::ipc::poll::{Poll, left};
+use crate::ipc::service::Callers;
 use crate::ipc::{Helper, Pipe};
 use crate::sandbox::confinement::{Confinement, Duty};
 use crate::sandbox::{Reach, Sandbox, lookup_directories, place};
 use crate::users::Identity;
-use crate::users::throttle;
+use crate::users::throttle::{self, Limits};
 
 /// How often the store is asked whether it is there.
 const TICK: Duration = Duration::from_millis(500);
@@ -41,6 +47,15 @@ const CONTACT: usize = 1;
 const LOST: usize = 2;
 const REFUSED: usize = 3;
 
+/// What the process is started with.
+#[derive(Clone, Copy, Debug)]
+pub struct Start<'a> {
+    /// The store.
+    pub settings: &'a SharedState,
+    /// When failed logins block.
+    pub limits: Limits,
+}
+
 /// Whether all that the process reads at its start is right.
 ///
 /// # Errors
@@ -54,11 +69,12 @@ pub fn check(settings: &SharedState) -> Result<(), String> {
 /// # Errors
 /// One line that says what could not be started.
 pub fn spawn(
-    settings: &SharedState,
+    start: Start<'_>,
     identity: Option<&Identity>,
     sandbox: &Sandbox,
     figures: &Figures,
-) -> Result<Helper<()>, String> {
+) -> Result<Helper<ToState>, String> {
+    let Start { settings, .. } = start;
     let is_name = settings.host.parse::<IpAddr>().is_err();
     let reach = if is_name { Reach::Names } else { Reach::Tcp };
     let sandbox = sandbox.reaching(reach);
@@ -84,8 +100,16 @@ pub fn spawn(
         drop(files);
         place::reached(place::Place::Helper("state"), place::NOBODY, None);
         child.ready()?;
-        Worker::new(&access, settings.to_string(), board).serve(&child.channel)
+        let keys = Keys::of(&settings.name);
+        let model = Model::new(keys, start.limits);
+        Worker::new(&access, settings.to_string(), model, board)?.serve(&child.channel)
     })
+}
+
+/// What it waits for.
+enum Source {
+    Daemon,
+    Callers,
 }
 
 /// The process.
@@ -93,7 +117,9 @@ struct Worker<'a> {
     access: &'a Access,
     /// What the log calls the store.
     name: String,
+    model: Model,
     store: Option<Store>,
+    callers: Callers<Answer, Question>,
     board: Board,
     pause: Duration,
     connect_at: Instant,
@@ -105,49 +131,93 @@ struct Worker<'a> {
 }
 
 impl<'a> Worker<'a> {
-    fn new(access: &'a Access, name: String, board: Board) -> Worker<'a> {
+    fn new(access: &'a Access, name: String, model: Model, board: Board) -> io::Result<Worker<'a>> {
         board.set(REACHABLE, 0);
-        Worker {
+        Ok(Worker {
             access,
             name,
+            model,
             store: None,
+            callers: Callers::new()?,
             board,
             pause: FIRST_PAUSE,
             connect_at: Instant::now(),
             exchange_at: Instant::now(),
             is_reached: None,
             is_refused: false,
-        }
+        })
     }
 
     /// Serves until the daemon has no use for it.
-    fn serve(&mut self, daemon: &Pipe<(), ()>) -> io::Result<()> {
+    fn serve(&mut self, daemon: &Pipe<(), ToState>) -> io::Result<()> {
         loop {
             let due = match self.store {
                 Some(_) => self.exchange_at,
                 None => self.connect_at,
             };
             let mut poll = Poll::default();
-            poll.read((), daemon);
-            let has_news = !poll.wait(Some(left(due)))?.is_empty();
-            if has_news && daemon.try_receive()?.is_none() {
-                return Ok(());
+            poll.read(Source::Daemon, daemon);
+            poll.add(Source::Callers, self.callers.as_fd(), PollFlags::IN);
+            for (source, _) in poll.wait(Some(left(due)))? {
+                match source {
+                    Source::Daemon if !self.hear(daemon)? => return Ok(()),
+                    Source::Daemon => {}
+                    Source::Callers => self.answer()?,
+                }
             }
             self.act();
         }
     }
 
-    /// Connects, or asks whether the store is there, if that is due.
+    /// Takes all that the daemon has said; whether it goes on.
+    fn hear(&mut self, daemon: &Pipe<(), ToState>) -> io::Result<bool> {
+        loop {
+            match daemon.try_receive() {
+                Ok(None) => return Ok(false),
+                Ok(Some(ToState::Caller(caller))) => self.callers.add(caller)?,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(true),
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
+    /// Answers those who ask: at once, if the store is gone.
+    fn answer(&mut self) -> io::Result<()> {
+        let (model, store) = (&mut self.model, &mut self.store);
+        let mut lost = None;
+        self.callers.answer(|Question { number, what }| {
+            let said = store.as_mut().map(|store| model.ask(&what, store));
+            let said = match said {
+                Some(Ok(said)) => Some(said),
+                other => {
+                    model.remember(what);
+                    let failed = other.and_then(Result::err);
+                    if let Some(e) = failed.filter(|e| !e.is_refusal()) {
+                        *store = None;
+                        lost = Some(e);
+                    }
+                    None
+                }
+            };
+            Answer { number, said }
+        })?;
+        lost.into_iter().for_each(|e| self.lose(&e));
+        Ok(())
+    }
+
+    /// Connects, or says what there is, if that is due.
     fn act(&mut self) {
         if self.store.is_none() && Instant::now() >= self.connect_at {
             self.connect();
         }
-        if let Some(store) = &mut self.store
-            && Instant::now() >= self.exchange_at
-        {
-            self.exchange_at = Instant::now() + TICK;
-            let answered = store.ping();
-            self.note(answered);
+        if let Some(store) = &mut self.store {
+            let is_due = Instant::now() >= self.exchange_at;
+            // Where the store refuses something, it is asked again later.
+            if is_due || self.model.is_stale() && !self.is_refused {
+                self.exchange_at = Instant::now() + TICK;
+                let exchanged = self.model.exchange(store);
+                self.note(exchanged);
+            }
         }
     }
 

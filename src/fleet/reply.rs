@@ -3,6 +3,11 @@
 
 use redis::{Parser, Value};
 
+use crate::users::throttle::shared::{Failures, LoginState};
+
+/// The most failures that count.
+const MAX_FAILURES: i64 = 1_000_000_000;
+
 /// The longest reply, in bytes.
 pub const MAX_REPLY: u64 = 1 << 20;
 
@@ -57,11 +62,68 @@ pub fn is_pong(reply: &Value) -> bool {
     matches!(reply, Value::SimpleString(text) if text == "PONG")
 }
 
+/// What the store knows of a login; `longest` is the longest block, in seconds.
+pub fn login(reply: &Value, longest: u64) -> Option<LoginState> {
+    let [a, b, c, d, is_known, is_blocked] = numbers(reply)?;
+    let failures = |count: i64, left: i64| {
+        let count = u32::try_from(count)
+            .ok()
+            .filter(|_| count <= MAX_FAILURES)?;
+        let left = u64::try_from(left).ok().filter(|left| *left <= longest)?;
+        Some(Failures { count, left })
+    };
+    Some(LoginState {
+        login: failures(a, b)?,
+        source: failures(c, d)?,
+        is_known: flag(is_known)?,
+        is_blocked: flag(is_blocked)?,
+    })
+}
+
+fn numbers<const N: usize>(reply: &Value) -> Option<[i64; N]> {
+    let Value::Array(items) = reply else {
+        return None;
+    };
+    let number = |item: &Value| match item {
+        Value::Int(number) => Some(*number),
+        _ => None,
+    };
+    let numbers: Option<Vec<i64>> = items.iter().map(number).collect();
+    numbers?.try_into().ok()
+}
+
+fn flag(number: i64) -> Option<bool> {
+    match number {
+        0 => Some(false),
+        1 => Some(true),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_reply_that_no_script_of_ours_gives_says_nothing() {
+        let state = |bytes: &[u8]| login(&read(bytes).expect("reply"), 3600);
+        let fine = b"*6\r\n:3\r\n:60\r\n:0\r\n:0\r\n:1\r\n:1\r\n";
+        let read_state = state(fine).expect("state");
+        assert_eq!(read_state.login, Failures { count: 3, left: 60 });
+        assert!(read_state.is_known && read_state.is_blocked);
+        for wrong in [
+            &b"*6\r\n:3\r\n:3601\r\n:0\r\n:0\r\n:1\r\n:1\r\n"[..],
+            b"*6\r\n:-3\r\n:60\r\n:0\r\n:0\r\n:1\r\n:1\r\n",
+            b"*6\r\n:3\r\n:60\r\n:0\r\n:0\r\n:2\r\n:1\r\n",
+            b"*1\r\n:3\r\n",
+            b"+OK\r\n",
+            b"$-1\r\n",
+        ] {
+            assert_eq!(state(wrong), None);
+        }
+    }
 
     #[test]
     fn a_reply_without_an_end_takes_no_more_than_its_bound() {
@@ -78,7 +140,7 @@ mod tests {
         #[test]
         fn any_bytes_are_read_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..128)) {
             if let Ok(reply) = read(&bytes[..]) {
-                let _ = (is_done(&reply), is_pong(&reply), accepted(reply));
+                let _ = login(&reply, 1);
             }
         }
     }

@@ -1,8 +1,14 @@
 //! A store that is down, slow, full, or has another password: never more get in than by a
 //! server's own rules, and nobody is locked out.
 
-use crate::common::Server;
-use crate::store::{BLOCKED, FULL, Store, beside, fail, left_out, log_in, pair, server, tfd};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use crate::common::{Server, wait_until};
+use crate::store::{
+    BLOCKED, FULL, Store, beside, fail, left_out, log_in, pair, refusal, server, tfd,
+};
 
 /// What a server does by its own rules: nobody who should not gets in, others do.
 fn decides_alone(server: &Server) {
@@ -42,6 +48,83 @@ fn a_store_with_another_password_leaves_each_server_its_own_rules_and_is_not_sho
     server.wait_for_log("WRONGPASS");
     decides_alone(&server);
     assert!(server.log().iter().all(|line| !line.contains(secret)));
+}
+
+#[test]
+fn a_store_that_stands_still_delays_a_login_by_a_moment_only() {
+    if left_out() {
+        return;
+    }
+    let store = Store::start();
+    let [mut a, b] = pair(&store);
+    store.signal(Signal::SIGSTOP);
+    let begun = Instant::now();
+    decides_alone(&b);
+    // Five logins, each with a hash to compare.
+    assert!(
+        begun.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        begun.elapsed()
+    );
+    a.wait_for_log("shared state lost");
+    store.signal(Signal::SIGCONT);
+    a.wait_for_lines("shared state reached", 2);
+    // What was counted meanwhile holds elsewhere.
+    wait_until("the block", || {
+        refusal(&a, "bob b").is_some_and(|why| why.contains(BLOCKED))
+    });
+}
+
+#[test]
+fn a_store_killed_and_started_under_load_locks_nobody_out() {
+    if left_out() {
+        return;
+    }
+    let mut store = Store::start();
+    let [a, b] = pair(&store);
+    let until = Instant::now() + Duration::from_secs(8);
+    let logins = std::thread::scope(|scope| {
+        let clients = [&a, &b].map(|server| {
+            scope.spawn(move || {
+                let mut count = 0;
+                while Instant::now() < until {
+                    assert_eq!(refusal(server, "bob b"), None);
+                    count += 1;
+                }
+                count
+            })
+        });
+        while Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(900));
+            store.kill();
+            std::thread::sleep(Duration::from_millis(400));
+            store.run();
+        }
+        clients.map(|client| client.join().expect("client"))
+    });
+    assert!(logins.iter().all(|count| *count > 10), "{logins:?}");
+}
+
+#[test]
+fn a_full_store_is_read_and_what_it_has_no_room_for_is_as_without_it() {
+    if left_out() {
+        return;
+    }
+    let store = Store::with("maxmemory 100mb\nmaxmemory-policy noeviction");
+    let [mut a, b] = pair(&store);
+    fail(&a, "nobody", 3);
+    store.ask(&["CONFIG", "SET", "maxmemory", "1"]);
+    a.wait_for_log("shared state not written");
+    b.connect().expect_reason("LOGIN nobody b", BLOCKED);
+    assert_eq!(a.metric("tfd_shared_state_reachable"), 1);
+    fail(&b, "bob", 3);
+    b.connect().expect_reason("LOGIN bob b", BLOCKED);
+    assert_eq!(refusal(&a, "bob b"), None);
+    store.ask(&["CONFIG", "SET", "maxmemory", "0"]);
+    a.wait_for_log("shared state written again");
+    wait_until("the block", || {
+        refusal(&a, "bob b").is_some_and(|why| why.contains(BLOCKED))
+    });
 }
 
 #[test]

@@ -1,11 +1,51 @@
-//! A store that says what none could: replies of a program that is no store.
+//! A store that says what none of ours could: values that somebody has put there, and
+//! replies of a program that is no store.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::thread;
 
 use crate::common::{Server, pids};
-use crate::store::{BLOCKED, FULL, Store, fail, left_out, log_in, server};
+use crate::store::{BLOCKED, FULL, Store, fail, left_out, log_in, pair, refusal, server};
+
+#[test]
+fn values_of_others_cost_nothing_but_those_values() {
+    if left_out() {
+        return;
+    }
+    let store = Store::start();
+    let [a, b] = pair(&store);
+    let key = |name: &str| format!("tfd:tfd:1:{name}");
+    for (name, garbage) in [
+        ("failed-at:bob:127.0.0.1", &["SET", "x"][..]),
+        (
+            "failed:127.0.0.1",
+            &[
+                "HSET",
+                "count",
+                "1e308",
+                "ends",
+                "99999999999",
+                "last",
+                "nan",
+            ],
+        ),
+    ] {
+        let key = key(name);
+        let words = [&[garbage[0], &key], &garbage[1..]].concat();
+        store.ask(&words);
+    }
+    assert_eq!(refusal(&b, "bob b"), None);
+    fail(&a, "bob", 3);
+    b.connect().expect_reason("LOGIN bob b", BLOCKED);
+    for server in [&a, &b] {
+        let log = server.log();
+        assert!(
+            !log.iter().any(|line| line.contains("shared state lost")),
+            "{log:#?}"
+        );
+    }
+}
 
 /// Something that answers each request with these bytes.
 fn answering(reply: &'static [u8]) -> u16 {

@@ -12,6 +12,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod blocks;
 mod failing;
 mod hostile;
 mod process;

@@ -57,3 +57,40 @@ fn a_store_that_is_named_is_looked_up() {
     let mut server = crate::store::server(&store.shared_at(&url));
     server.wait_for_log("shared state reached store=\"localhost:");
 }
+
+#[test]
+fn a_user_of_the_store_needs_no_other_commands() {
+    if left_out() {
+        return;
+    }
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/fleet.md");
+    let page = fs::read_to_string(page).expect("page");
+    let line = page
+        .lines()
+        .find(|line| line.starts_with("ACL SETUSER tfd "));
+    let line = line.expect("the line").replace("eu-1", "tfd");
+    let store = Store::start();
+    let line = line.replace(
+        ">PASSWORD",
+        &format!(">{}", crate::store::PASSWORD.replace(' ', "_")),
+    );
+    store.ask(&line.split(' ').collect::<Vec<_>>());
+    let password = store.dir.path().join("password");
+    fs::write(&password, crate::store::PASSWORD.replace(' ', "_")).expect("write");
+    let url = format!("redis://tfd@127.0.0.1:{}/0", store.port);
+    let lines = store.shared_at(&url);
+    let [mut a, mut b] = [(); 2].map(|()| crate::store::server(&lines));
+    a.wait_for_log("shared state reached");
+    b.wait_for_log("shared state reached");
+    crate::store::fail(&a, "no:name", 1);
+    crate::store::fail(&a, "bob", 3);
+    b.connect()
+        .expect_reason("LOGIN bob b", crate::store::BLOCKED);
+    for server in [&a, &b] {
+        let log = server.log();
+        let refused = log
+            .iter()
+            .find(|line| line.contains("not written") || line.contains("state lost"));
+        assert_eq!(refused, None);
+    }
+}

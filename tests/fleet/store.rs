@@ -6,9 +6,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use redis::Value;
 use tempfile::TempDir;
 
-use crate::common::{Client, Server, Setup, account, is_root, wait_until};
+use crate::common::{Client, Server, Setup, account, is_root, reply_for, wait_until};
 
 pub const PASSWORD: &str = "of the store";
 
@@ -109,6 +110,33 @@ impl Store {
         }
     }
 
+    pub fn signal(&self, signal: nix::sys::signal::Signal) {
+        let child = self.child.as_ref().expect("it runs");
+        let pid = nix::unistd::Pid::from_raw(child.id() as i32);
+        nix::sys::signal::kill(pid, signal).expect("signal");
+    }
+
+    /// The reply to a command.
+    pub fn ask(&self, words: &[&str]) -> Value {
+        let url = format!(
+            "redis://:{}@127.0.0.1:{}",
+            PASSWORD.replace(' ', "%20"),
+            self.port
+        );
+        let client = redis::Client::open(url).expect("url");
+        let mut connection = client.get_connection().expect("connection");
+        let mut command = redis::cmd(words[0]);
+        words[1..].iter().for_each(|word| {
+            command.arg(word);
+        });
+        command.query(&mut connection).expect("reply")
+    }
+
+    /// The names of all values.
+    pub fn keys(&self) -> Vec<String> {
+        redis::from_redis_value(self.ask(&["KEYS", "*"])).expect("names")
+    }
+
     /// The lines of a server that shares it.
     pub fn shared(&self) -> String {
         self.shared_at(&format!("redis://127.0.0.1:{}", self.port))
@@ -127,6 +155,12 @@ impl Drop for Store {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// The seconds since the epoch by the clock of a store.
+pub fn time(store: &Store) -> u64 {
+    let time: Vec<u64> = redis::from_redis_value(store.ask(&["TIME"])).expect("time");
+    time[0]
 }
 
 /// Two accounts: ann with a session at a time, bob.
@@ -175,6 +209,12 @@ pub fn fail(server: &Server, name: &str, times: usize) {
     for _ in 0..times {
         client.expect(format!("LOGIN {name} wrong"), 37);
     }
+}
+
+/// What a login comes to: nothing, or the refusal.
+pub fn refusal(server: &Server, line: &str) -> Option<String> {
+    let reply = server.connect().ask(format!("LOGIN {line}"));
+    (reply != reply_for(0)).then_some(reply)
 }
 
 /// Runs tfd: whether it succeeded, and what it said.

@@ -23,7 +23,7 @@ fn over_tls(store: &Store, authorities: &str) -> String {
 }
 
 #[test]
-fn a_store_is_reached_over_tls() {
+fn servers_share_their_state_over_tls() {
     if left_out() {
         return;
     }
@@ -33,6 +33,9 @@ fn a_store_is_reached_over_tls() {
     for server in &mut servers {
         server.wait_for_log("shared state reached");
     }
+    let [a, b] = servers;
+    fail(&a, "bob", 3);
+    b.connect().expect_reason("LOGIN bob b", BLOCKED);
 }
 
 #[test]

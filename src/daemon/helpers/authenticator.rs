@@ -4,6 +4,7 @@
 //! which starts the session. It answers nothing else and runs unprivileged.
 
 mod by_pam;
+mod shared;
 
 use std::io;
 use std::net::IpAddr;
@@ -28,6 +29,7 @@ use crate::users::account::{Account, Closed};
 use crate::users::hash::Scheme;
 use crate::users::throttle::{self, Block, FOR_GOOD, Throttle};
 use crate::users::{hash, totp};
+pub use shared::SharedLogins;
 
 /// Passwords checked at once; each takes 19 MiB while it is.
 const WORKERS: usize = 2;
@@ -67,6 +69,8 @@ struct Book {
     shown: Option<ReplayGuard>,
     /// What checks passwords in place of the hashes.
     pam: Option<Pam>,
+    /// What holds at all servers.
+    shared: Option<SharedLogins>,
 }
 
 /// What is asked beside the users file.
@@ -76,11 +80,17 @@ pub struct Checks {
     pub authority: Option<Authority>,
     /// What checks passwords in place of the hashes.
     pub pam: Option<Pam>,
+    /// What holds at all servers.
+    pub shared: Option<SharedLogins>,
 }
 
 impl Book {
     fn new(accounts: Vec<Account>, throttle: Throttle, checks: Checks) -> io::Result<Book> {
-        let Checks { authority, pam } = checks;
+        let Checks {
+            authority,
+            pam,
+            shared,
+        } = checks;
         let mut password = [0; 32];
         getrandom::fill(&mut password).map_err(io::Error::other)?;
         let nobody = hash::make(&password).map_err(io::Error::other)?;
@@ -92,6 +102,7 @@ impl Book {
             throttle,
             shown,
             pam,
+            shared,
         })
     }
 
@@ -181,9 +192,18 @@ impl Book {
     }
 }
 
-/// Whether failures block a login to this name.
-fn block(throttle: &mut Throttle, name: &str, peer: IpAddr, now: u64) -> Option<Refusal> {
-    if let Some(seconds) = throttle.address_blocked(peer, now)
+/// Whether failures block a login to this name, from an address that may be known to it
+/// at other servers: that ends what has come about there alone.
+fn block(
+    throttle: &mut Throttle,
+    name: &str,
+    peer: IpAddr,
+    (now, is_known_elsewhere): (u64, bool),
+) -> Option<Refusal> {
+    let here = throttle.address_blocked(peer, now);
+    let elsewhere = throttle.address_blocked_elsewhere(peer, now);
+    let whole = here.max(elsewhere.filter(|_| !is_known_elsewhere));
+    if let Some(seconds) = whole
         && !throttle.knows(name, peer)
     {
         return Some(Refusal::blocked(Failure::BlockedAddress, now, seconds));
@@ -418,7 +438,8 @@ fn admit(
 ) -> (Result<usize, Refusal>, Option<Instant>) {
     let (now, _) = time();
     let found = book.find(name);
-    if let Some(refusal) = block(&mut book.throttle(), name, peer, now) {
+    let is_known = book.hear_shared(name, peer, now);
+    if let Some(refusal) = block(&mut book.throttle(), name, peer, (now, is_known)) {
         return (Err(refusal), None);
     }
     let (shown, due) = match &book.pam {
@@ -436,18 +457,23 @@ fn admit(
             None => Ok(index),
         }
     });
+    let shared = book.say_shared(name, peer, &verdict);
     let mut throttle = book.throttle();
+    shared::learn_block(&mut throttle, name, peer, (shared.as_ref(), now));
     // Others may have failed meanwhile: guesses that come at once gain nothing.
-    let verdict = block(&mut throttle, name, peer, now).map_or(verdict, Err);
+    let is_known = shared.as_ref().is_some_and(|shared| shared.is_known);
+    let verdict = block(&mut throttle, name, peer, (now, is_known)).map_or(verdict, Err);
     let is_delayed = throttle.is_delayed(name, peer, now);
     let written = match verdict {
         Ok(_) => throttle.succeeded(peer, name, now),
         // The password was right, and nothing was guessed.
         Err(Refusal { why, .. }) if !matches!(why, Why::Password | Why::WrongCode) => Ok(()),
         Err(_) => throttle.failed(peer, name, now).map(|blocked| {
+            let blocked = shared::longer(&throttle, (name, peer), blocked, shared.as_ref());
             if let Some(block) = blocked {
                 log_block(peer, name, block);
             }
+            shared::learn(&mut throttle, name, peer, (shared.as_ref(), now));
         }),
     };
     if let Err(e) = written {

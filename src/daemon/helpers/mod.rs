@@ -22,13 +22,14 @@ use std::path::Path;
 use std::rc::Rc;
 
 use crate::config::{Config, Tls};
-use crate::daemon::helpers::authenticator::Checks;
+use crate::daemon::helpers::authenticator::{Checks, SharedLogins};
 use crate::daemon::helpers::keeper::{LoginKeys, Secrets};
 use crate::daemon::helpers::launcher::Launcher;
 use crate::daemon::helpers::pam::Pam;
 use crate::daemon::helpers::zygote::Zygote;
 use crate::daemon::memory::Shared;
 use crate::daemon::protocols::Protocols;
+use crate::fleet::asker::ToStore;
 use crate::ipc::fork_server::{self, Parent};
 use crate::ipc::orders::{News, Order};
 use crate::ipc::{Helper, log_channel};
@@ -210,11 +211,12 @@ pub(crate) type Authenticator = Helper<Option<authenticator::Gate>, authenticato
 /// Starts the authenticator and waits until it has read the users file and looked
 /// up their system users. The hashes never are in the daemon's memory.
 ///
-/// PAM checks the passwords if it is there.
+/// PAM checks the passwords if it is there, and the shared state is asked, too.
 pub(crate) fn start_authenticator(
     config: &Config,
     confinement: &Confinement<'_>,
     pam: Option<Pam>,
+    shared: Option<ToStore>,
 ) -> Result<(Authenticator, Vec<Login>), String> {
     let mut logins = Vec::new();
     let hear = |login: Login| logins.push(login);
@@ -229,6 +231,7 @@ pub(crate) fn start_authenticator(
         let confined = confinement.with(Duty::Alone(None));
         let mut handles = vec![blocked.as_fd()];
         handles.extend(pam.as_ref().map(AsFd::as_fd));
+        handles.extend(shared.as_ref().map(AsFd::as_fd));
         child.enter(c"tfd-auth", &confined, &handles)?;
         child.ready()?;
         let accounts = accounts.into_iter().map(|(account, _)| account).collect();
@@ -237,7 +240,12 @@ pub(crate) fn start_authenticator(
             log::error!(error:% = e; "bars of accounts not forgotten");
         }
         let daemon = child.channel.try_clone()?;
-        let checks = Checks { authority, pam };
+        let blocks = config.server.login_limits.failures > 0;
+        let checks = Checks {
+            authority,
+            pam,
+            shared: shared.map(|channel| SharedLogins::new(channel, blocks)),
+        };
         authenticator::run(accounts, throttle, checks, daemon)
     })?;
     Ok((helper, logins))

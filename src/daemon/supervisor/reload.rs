@@ -117,10 +117,20 @@ impl Supervisor<'_> {
         identity: Option<&Identity>,
         sandbox: &Sandbox,
     ) -> Result<Option<Option<SharedState>>, String> {
-        if config.server.shared_state == self.config.server.shared_state {
+        let of = |config: &Config| {
+            (
+                config.server.shared_state.clone(),
+                config.server.login_limits,
+            )
+        };
+        if of(config) == of(&self.config) {
             return Ok(None);
         }
-        SharedState::start(config, identity, sandbox).map(Some)
+        let started = match (&self.memory.shared, &config.server.shared_state) {
+            (Some(running), Some(_)) => running.instead(config, identity, sandbox).map(Some),
+            _ => SharedState::start(config, identity, sandbox),
+        };
+        started.map(Some)
     }
 
     /// The file that the running auditor is to go on in: the one that has the

@@ -254,6 +254,7 @@ impl State {
                 return Some(());
             }
             ["address", address, ..] => (Who::Address(address.parse().ok()?), &words[2..]),
+            ["elsewhere", address, ..] => (Who::Elsewhere(address.parse().ok()?), &words[2..]),
             ["login", name, address, ..] => {
                 let who = Who::Login(name.to_owned(), address.parse().ok()?);
                 (who, &words[3..])
@@ -291,6 +292,7 @@ fn line(who: &Who, record: Record) -> Option<String> {
     } = record;
     let who = match who {
         Who::Address(address) => format!("address {address}"),
+        Who::Elsewhere(address) => format!("elsewhere {address}"),
         Who::Login(name, address) => format!("login {name} {address}"),
         Who::Name(_) => return None,
     };

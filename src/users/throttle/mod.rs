@@ -7,6 +7,7 @@
 //! that a restart frees nobody.
 
 mod book;
+pub mod shared;
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -23,10 +24,10 @@ use crate::trusted;
 use book::Book;
 
 /// Failures are forgotten after this many seconds without one.
-const MEMORY: u64 = 3600;
+pub const MEMORY: u64 = 3600;
 
 /// The longest block, in seconds.
-const LONGEST: u64 = 3600;
+pub const LONGEST: u64 = 3600;
 
 /// How many times the failures that block an address at one account block it as a
 /// whole. One account counts for no more than one of these times.
@@ -37,7 +38,7 @@ const MOST: usize = 16_384;
 
 /// How long an address is known after its last login, and how old a login may
 /// be in the file, in seconds.
-const KNOWN: u64 = 90 * 86_400;
+pub const KNOWN: u64 = 90 * 86_400;
 const FRESH: u64 = 86_400;
 
 /// The end of a bar that an operator has to lift.
@@ -47,7 +48,7 @@ pub const FOR_GOOD: u64 = u64::MAX;
 const LONGEST_NAME: usize = 255;
 
 /// When logins are blocked, and for how long.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Failures at one account until the first block; 0 for no blocks.
     pub failures: u32,
@@ -60,6 +61,8 @@ pub struct Limits {
 enum Who {
     /// An address, at whatever account.
     Address(IpAddr),
+    /// The same for failures at other servers, by the store that they share.
+    Elsewhere(IpAddr),
     /// An address at an account.
     Login(String, IpAddr),
     /// Addresses that are not known, at a name. Blocks nobody.
@@ -357,9 +360,10 @@ impl Throttle {
             let stays = |of: &Target, until: u64| of != target || until == FOR_GOOD;
             state.barred.retain(|of, until| stays(of, *until));
             state.records.retain(|who, _| match (who, target) {
-                (Who::Address(address) | Who::Login(_, address), Target::Address(freed)) => {
-                    address != freed
-                }
+                (
+                    Who::Address(address) | Who::Elsewhere(address) | Who::Login(_, address),
+                    Target::Address(freed),
+                ) => address != freed,
                 (Who::Login(name, _) | Who::Name(name), Target::Account(freed)) => name != freed,
                 _ => true,
             });
@@ -372,8 +376,9 @@ impl Throttle {
     /// failed.
     pub fn whole_addresses_of(&mut self, account: &str, now: u64) -> Vec<IpAddr> {
         let is_blocked = |state: &State, address: &IpAddr| {
-            let record = state.records.get(&Who::Address(*address));
-            record.is_some_and(|record| record.until > now)
+            let whole = [Who::Address(*address), Who::Elsewhere(*address)];
+            let mut records = whole.iter().filter_map(|who| state.records.get(who));
+            records.any(|record| record.until > now)
         };
         self.read(|state| {
             let addresses = state.records.keys().filter_map(|who| match who {
@@ -454,7 +459,7 @@ impl State {
     fn blocks(&self) -> impl Iterator<Item = Blocked> + '_ {
         let by_failures = self.records.iter().filter_map(|(who, record)| {
             let (account, address) = match who {
-                Who::Address(address) => (None, *address),
+                Who::Address(address) | Who::Elsewhere(address) => (None, *address),
                 Who::Login(name, address) => (Some(name.clone()), *address),
                 Who::Name(_) => return None,
             };
@@ -485,6 +490,16 @@ impl State {
         let lasting = self.blocks().filter(|blocked| blocked.until > now);
         let mut all: Vec<_> = lasting.collect();
         all.sort();
+        // An address may be blocked as a whole here and elsewhere.
+        all.dedup_by(|next, kept| {
+            let who = |of: &Blocked| (of.account.clone(), of.address, of.failures.is_some());
+            let is_same = who(next) == who(kept);
+            if is_same {
+                kept.failures = next.failures;
+                kept.until = kept.until.max(next.until);
+            }
+            is_same
+        });
         all
     }
 

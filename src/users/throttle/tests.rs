@@ -1,5 +1,6 @@
 use std::os::unix::fs::FileExt;
 
+use super::shared::{Failures, LoginState};
 use super::*;
 
 const LIMITS: Limits = Limits {
@@ -276,4 +277,34 @@ fn the_memory_is_bounded() {
     let State { records, known, .. } = &throttle.state;
     assert!(records.len() <= MOST && known.len() <= MOST);
     assert!(throttle.knows("ann", last) && !throttle.knows("ann", address("0.0.0.0")));
+}
+
+#[test]
+fn a_block_of_other_servers_is_kept_apart_and_lasts_over_a_restart() {
+    let file = tempfile::tempfile().expect("file");
+    let open = || Throttle::new(LIMITS, Some(file.try_clone().expect("file")));
+    let (from, now) = (address("192.0.2.1"), 1000);
+    let shared = LoginState {
+        source: Failures {
+            count: 15,
+            left: 500,
+        },
+        ..LoginState::default()
+    };
+    let mut throttle = open();
+    throttle.learn(from, "ann", &shared, now).expect("noted");
+    for mut throttle in [throttle, open()] {
+        assert_eq!(throttle.address_blocked(from, now), None);
+        assert_eq!(throttle.address_blocked_elsewhere(from, now), Some(500));
+    }
+    let mut throttle = open();
+    for n in 0..15 {
+        fail(&mut throttle, from, &format!("name{n}"), now);
+    }
+    assert_eq!(throttle.address_blocked(from, now), Some(60));
+    let all = throttle.all(now);
+    let ends: Vec<_> = all.iter().map(|of| (of.address, of.until)).collect();
+    assert_eq!(ends, [(Some(from), 1500)], "one line for an operator");
+    throttle.free(&Target::Address(from), now).expect("noted");
+    assert_eq!(throttle.address_blocked_elsewhere(from, now), None);
 }

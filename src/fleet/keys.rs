@@ -1,0 +1,31 @@
+//! The names of values in the store, and the scripts that change them in one step. All
+//! have an end, so that what nobody renews takes no room.
+
+use std::net::IpAddr;
+
+/// Counts failed logins.
+pub(super) const LOGINS: &str = include_str!("scripts/logins.lua");
+
+/// The names of one fleet.
+#[derive(Clone, Debug)]
+pub(super) struct Keys(String);
+
+impl Keys {
+    /// Those of the fleet with this name. The number is of the form of the values.
+    pub(super) fn of(name: &str) -> Keys {
+        Keys(format!("tfd:{name}:1:"))
+    }
+
+    /// Failures from a source at an account, or in all.
+    pub(super) fn failures(&self, source: IpAddr, account: Option<&str>) -> String {
+        match account {
+            Some(account) => format!("{}failed-at:{account}:{source}", self.0),
+            None => format!("{}failed:{source}", self.0),
+        }
+    }
+
+    /// That a source has logged in to an account.
+    pub(super) fn known(&self, source: IpAddr, account: &str) -> String {
+        format!("{}known:{account}:{source}", self.0)
+    }
+}

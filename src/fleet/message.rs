@@ -1,0 +1,78 @@
+//! What the daemon and the authenticator say to the process at the store, and what the
+//! authenticator hears from it.
+
+use std::net::IpAddr;
+
+use crate::ipc::Pipe;
+use crate::ipc::codec::codec;
+use crate::users::throttle::shared::LoginState;
+
+/// From the daemon.
+#[derive(Debug)]
+pub enum ToState {
+    /// Somebody who may ask, such as an authenticator.
+    Caller(Pipe<Answer, Question>),
+}
+
+codec!(enum ToState { 1 => Caller(caller) });
+
+/// A question of the authenticator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// Its number, which the answer has.
+    pub number: u64,
+    /// What is asked.
+    pub what: What,
+}
+
+codec!(struct Question { number, what });
+
+/// What is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    /// Is this login blocked?
+    Check(Attempt),
+    /// It has failed, unless it was blocked meanwhile.
+    Failed(Attempt),
+    /// It is right, unless it was blocked meanwhile.
+    Succeeded(Attempt),
+}
+
+codec!(enum What {
+    1 => Check(attempt),
+    2 => Failed(attempt),
+    3 => Succeeded(attempt),
+});
+
+/// A login.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Attempt {
+    /// The name, if an account may have it.
+    pub account: Option<String>,
+    /// Where it comes from, as the throttle counts it.
+    pub source: IpAddr,
+    /// Whether it has logged in from there to the account at this server before.
+    pub is_known: bool,
+}
+
+codec!(struct Attempt { account, source, is_known });
+
+/// An answer to the authenticator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The number of the question.
+    pub number: u64,
+    /// What the store says; `None` if it says nothing.
+    pub said: Option<Said>,
+}
+
+codec!(struct Answer { number, said });
+
+/// What the store says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// Of a login.
+    Login(LoginState),
+}
+
+codec!(enum Said { 1 => Login(state) });
