@@ -207,6 +207,12 @@ impl Generation {
         found.map(|(_, name)| *name)
     }
 
+    /// Whether clients of this protocol log in to those.
+    pub fn logs_in(&self, protocol: u8) -> bool {
+        let has_own = |of: &dyn Protocol| of.has_own_accounts();
+        self.multi_user && !self.protocols.get(protocol).is_ok_and(has_own)
+    }
+
     /// The accounts that clients log in to.
     pub fn logins(&self) -> &[Login] {
         if self.multi_user { &self.logins } else { &[] }

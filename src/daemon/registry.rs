@@ -28,6 +28,8 @@ pub struct Registry {
     keys: Keys,
     /// What was counted.
     pub counters: Counters,
+    /// The slots whose session has ended since somebody looked, if anybody does.
+    pub ended: Option<Vec<u32>>,
 }
 
 /// A connection.
@@ -133,6 +135,7 @@ impl Registry {
             occupancy: Occupancy::new(limits),
             keys: Keys::new(slots)?,
             counters: Counters::default(),
+            ended: None,
         })
     }
 
@@ -276,6 +279,7 @@ impl Registry {
         let Some(connection) = self.connections.get_mut(&slot) else {
             return;
         };
+        let is_session = connection.session.is_some_and(|of| of.parent == parent);
         let processes = [&mut connection.gate, &mut connection.session];
         let is_its = |of: &&mut Option<Process>| of.is_some_and(|of| of.parent == parent);
         let Some(process) = processes.into_iter().find(is_its) else {
@@ -291,6 +295,9 @@ impl Registry {
             News::Ended(Ended { orderly, .. }) => {
                 *process = None;
                 self.counters.killed += u64::from(!orderly);
+                if let Some(ended) = self.ended.as_mut().filter(|_| is_session) {
+                    ended.push(slot);
+                }
                 self.ended(slot);
             }
         }

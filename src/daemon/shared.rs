@@ -1,8 +1,8 @@
-//! The daemon's end of the state that several servers share: the process at
-//! the store, and who asks it. What has no room in its queue waits here; the daemon never
-//! does.
+//! The daemon's end of the state that several servers share: which sessions run,
+//! for the process at the store. What has no room in its queue waits here; the daemon
+//! never does.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -13,8 +13,10 @@ use crate::fleet::asker::ToStore;
 use crate::fleet::message::{Answer, Question, ToState};
 use crate::fleet::process::{FIGURES, Start, spawn};
 use crate::ipc::figures::Figures;
+use crate::ipc::orders::Tag;
 use crate::ipc::{Pipe, Service, pipe};
 use crate::sandbox::Sandbox;
+use crate::text::hex;
 use crate::users::Identity;
 
 /// How soon to try again where the queue was full.
@@ -30,8 +32,12 @@ pub struct SharedState {
     pub service: Service<ToState>,
     /// What it publishes.
     pub figures: Figures,
+    /// What distinguishes this server from the others.
+    server: String,
     /// Its ends of the channels to authenticators: they outlive it.
     callers: Vec<Pipe<Answer, Question>>,
+    /// The sessions that count, by slot.
+    sessions: HashMap<u32, (Tag, String)>,
     waiting: VecDeque<ToState>,
     retry_at: Option<Instant>,
 }
@@ -49,20 +55,25 @@ impl SharedState {
         if config.server.shared_state.is_none() {
             return Ok(None);
         }
-        SharedState::start_for(config, identity, sandbox).map(Some)
+        let mut random = [0; 8];
+        getrandom::fill(&mut random).map_err(|e| format!("shared state: {e}"))?;
+        SharedState::start_as(hex(&random), config, identity, sandbox).map(Some)
     }
 
-    fn start_for(
+    fn start_as(
+        server: String,
         config: &Config,
         identity: Option<&Identity>,
         sandbox: &Sandbox,
     ) -> Result<SharedState, String> {
         let figures = Figures::new(&FIGURES)?;
-        let helper = start(config, identity, sandbox, &figures)?;
+        let helper = start(config, &server, identity, sandbox, &figures)?;
         Ok(SharedState {
             service: Service::new(helper),
             figures,
+            server,
             callers: Vec::new(),
+            sessions: HashMap::new(),
             waiting: VecDeque::new(),
             retry_at: None,
         })
@@ -78,11 +89,12 @@ impl SharedState {
         identity: Option<&Identity>,
         sandbox: &Sandbox,
     ) -> Result<SharedState, String> {
-        let mut next = SharedState::start_for(config, identity, sandbox)?;
+        let mut next = SharedState::start_as(self.server.clone(), config, identity, sandbox)?;
         let callers = self.callers.iter();
         next.callers = callers
             .filter_map(|caller| caller.try_clone().ok())
             .collect();
+        next.sessions.clone_from(&self.sessions);
         next.repeat();
         Ok(next)
     }
@@ -95,9 +107,9 @@ impl SharedState {
         sandbox: &Sandbox,
     ) {
         let before = self.service.restarts;
-        let figures = &self.figures;
+        let (server, figures) = (&self.server, &self.figures);
         self.service
-            .restart_if_due(|| start(config, identity, sandbox, figures));
+            .restart_if_due(|| start(config, server, identity, sandbox, figures));
         if self.service.restarts != before {
             self.repeat();
         }
@@ -110,6 +122,9 @@ impl SharedState {
         let callers = self.callers.iter();
         let callers = callers.filter_map(|caller| caller.try_clone().ok());
         self.waiting.extend(callers.map(ToState::Caller));
+        let sessions = self.sessions.values().cloned();
+        let began = |(tag, account)| ToState::Began { tag, account };
+        self.waiting.extend(sessions.map(began));
         self.flush();
     }
 
@@ -128,8 +143,30 @@ impl SharedState {
         Ok(ours)
     }
 
+    /// A session of an account is started.
+    pub fn began(&mut self, tag: Tag, account: &str) {
+        let account = account.to_owned();
+        self.sessions.insert(tag.slot, (tag, account.clone()));
+        self.say(ToState::Began { tag, account });
+    }
+
+    /// A session is not started, after the store may have given it a place.
+    pub fn not_begun(&mut self, tag: Tag, account: &str) {
+        let account = account.to_owned();
+        self.say(ToState::Ended { tag, account });
+    }
+
+    /// Sessions in these slots have ended.
+    pub fn ended(&mut self, slots: Vec<u32>) {
+        for slot in slots {
+            if let Some((tag, account)) = self.sessions.remove(&slot) {
+                self.say(ToState::Ended { tag, account });
+            }
+        }
+    }
+
     /// Says something to the process, or once it has room.
-    fn say(&mut self, message: ToState) {
+    pub fn say(&mut self, message: ToState) {
         self.waiting.push_back(message);
         self.flush();
     }
@@ -171,6 +208,7 @@ impl SharedState {
 
 fn start(
     config: &Config,
+    server: &str,
     identity: Option<&Identity>,
     sandbox: &Sandbox,
     figures: &Figures,
@@ -178,6 +216,10 @@ fn start(
     let settings = config.server.shared_state.as_ref();
     let settings = settings.ok_or("server.shared_state is missing")?;
     let limits = config.server.login_limits;
-    let start = Start { settings, limits };
+    let start = Start {
+        settings,
+        server,
+        limits,
+    };
     spawn(start, identity, sandbox, figures)
 }

@@ -133,6 +133,7 @@ impl<'a> Supervisor<'a> {
             .map_err(|e| format!("shared memory: {e}"))?;
         let apart = config.server.metrics_accounts;
         registry.counters.accounts.limit(apart);
+        registry.ended = config.server.shared_state.as_ref().map(|_| Vec::new());
         let all: Vec<&Listener> = listeners.iter().collect();
         let helper = identities.as_ref().map(|who| &who.helpers);
         let keys = registry.keys().as_fd();
@@ -434,6 +435,7 @@ impl<'a> Supervisor<'a> {
             log::error!(slot, error:% = e; "no data connections for a session");
             None
         });
+        let account = admission.login.name.clone();
         let (registry, generation) = (&mut self.registry, &self.generations[index]);
         let handles = SessionHandles {
             quota,
@@ -443,6 +445,7 @@ impl<'a> Supervisor<'a> {
         };
         self.sessions
             .start(registry, generation, admission, handles);
+        self.share_session(index, slot, &account);
     }
 
     /// The channel to the dialer for a session, if its protocol has data

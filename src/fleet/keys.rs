@@ -6,6 +6,12 @@ use std::net::IpAddr;
 /// Counts failed logins.
 pub(super) const LOGINS: &str = include_str!("scripts/logins.lua");
 
+/// Gives out places for sessions.
+pub(super) const BEGIN: &str = include_str!("scripts/begin.lua");
+
+/// Renews sessions.
+pub(super) const RENEW: &str = include_str!("scripts/renew.lua");
+
 /// The names of one fleet.
 #[derive(Clone, Debug)]
 pub(super) struct Keys(String);
@@ -27,5 +33,10 @@ impl Keys {
     /// That a source has logged in to an account.
     pub(super) fn known(&self, source: IpAddr, account: &str) -> String {
         format!("{}known:{account}:{source}", self.0)
+    }
+
+    /// The sessions of an account.
+    pub(super) fn sessions(&self, account: &str) -> String {
+        format!("{}sessions:{account}", self.0)
     }
 }

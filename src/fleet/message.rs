@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use crate::ipc::Pipe;
 use crate::ipc::codec::codec;
+use crate::ipc::orders::Tag;
 use crate::users::throttle::shared::LoginState;
 
 /// From the daemon.
@@ -12,9 +13,27 @@ use crate::users::throttle::shared::LoginState;
 pub enum ToState {
     /// Somebody who may ask, such as an authenticator.
     Caller(Pipe<Answer, Question>),
+    /// A session of an account has begun, or is still running after a restart.
+    Began {
+        /// Its connection.
+        tag: Tag,
+        /// The account.
+        account: String,
+    },
+    /// It has ended, or did not begin.
+    Ended {
+        /// Its connection.
+        tag: Tag,
+        /// The account.
+        account: String,
+    },
 }
 
-codec!(enum ToState { 1 => Caller(caller) });
+codec!(enum ToState {
+    1 => Caller(caller),
+    2 => Began { tag, account },
+    3 => Ended { tag, account },
+});
 
 /// A question of the authenticator.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,12 +55,22 @@ pub enum What {
     Failed(Attempt),
     /// It is right, unless it was blocked meanwhile.
     Succeeded(Attempt),
+    /// One more session of an account, of which there may be so many.
+    Begin {
+        /// Its connection.
+        tag: Tag,
+        /// The account.
+        account: String,
+        /// The most.
+        most: u32,
+    },
 }
 
 codec!(enum What {
     1 => Check(attempt),
     2 => Failed(attempt),
     3 => Succeeded(attempt),
+    4 => Begin { tag, account, most },
 });
 
 /// A login.
@@ -73,6 +102,8 @@ codec!(struct Answer { number, said });
 pub enum Said {
     /// Of a login.
     Login(LoginState),
+    /// Whether one more session may begin.
+    May(bool),
 }
 
-codec!(enum Said { 1 => Login(state) });
+codec!(enum Said { 1 => Login(state), 2 => May(may) });

@@ -2,39 +2,86 @@
 //! outlives each connection, so that nothing is lost that was counted without the store.
 
 use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 use redis::Cmd;
 
-use super::keys::{Keys, LOGINS};
+use super::keys::{BEGIN, Keys, LOGINS, RENEW};
 use super::message::{Attempt, Said, What};
 use super::reply::{self, ReplyError};
 use super::store::{Store, StoreError};
+use crate::ipc::orders::Tag;
 use crate::users::throttle::shared::LoginState;
 use crate::users::throttle::{KNOWN, LONGEST, Limits, MEMORY, WHOLE_ADDRESS};
 
-/// Failures that are merged at once.
+/// How long a session counts that its server does not renew, and how often it does.
+const LEASE: Duration = Duration::from_secs(30);
+const RENEW_EVERY: Duration = Duration::from_secs(10);
+
+/// Sessions that are renewed by one command.
 const AT_ONCE: usize = 256;
 
 /// The most sources whose failures wait for the store; those of others are not merged.
 const MOST_WAITING: usize = 4096;
 
+/// What is said and heard in turn.
+enum Step {
+    Ended,
+    Merge,
+    Renew,
+}
+
+/// A session of this server.
+#[derive(Debug)]
+struct Session {
+    account: String,
+    /// Whether the store has it.
+    is_in: bool,
+}
+
 /// All of it.
 #[derive(Debug)]
 pub(super) struct Model {
     keys: Keys,
+    /// What distinguishes this server from the others.
+    server: String,
     limits: Limits,
+    sessions: HashMap<Tag, Session>,
+    /// Those that the store may have, and that are over.
+    ended: Vec<(Tag, String)>,
+    renew_at: Instant,
     /// Failures that the store has not counted.
     failures: HashMap<Attempt, u32>,
 }
 
 impl Model {
     /// That of a server that has just begun.
-    pub(super) fn new(keys: Keys, limits: Limits) -> Model {
+    pub(super) fn new(keys: Keys, server: String, limits: Limits) -> Model {
         Model {
             keys,
+            server,
             limits,
+            sessions: HashMap::new(),
+            ended: Vec::new(),
+            renew_at: Instant::now(),
             failures: HashMap::new(),
         }
+    }
+
+    /// A session runs.
+    pub(super) fn begin(&mut self, tag: Tag, account: String) {
+        let session = Session {
+            account,
+            is_in: false,
+        };
+        self.sessions.insert(tag, session);
+    }
+
+    /// A session is over, or has not begun; the store may have it, in each case.
+    pub(super) fn end(&mut self, tag: Tag, account: String) {
+        self.sessions.remove(&tag);
+        self.ended.push((tag, account));
+        self.ended.truncate(MOST_WAITING);
     }
 
     /// A failure that the store has not counted.
@@ -51,6 +98,12 @@ impl Model {
             What::Check(attempt) => self.login("check", attempt, 1, store).map(Said::Login),
             What::Failed(attempt) => self.login("failed", attempt, 1, store).map(Said::Login),
             What::Succeeded(attempt) => self.login("succeeded", attempt, 1, store).map(Said::Login),
+            What::Begin { tag, account, most } => {
+                let mut command = script(BEGIN, &[self.keys.sessions(account)]);
+                let command = command.arg(self.member(*tag)).arg(*most).arg(millis(LEASE));
+                let may = reply::yes_or_no(&store.ask(command)?);
+                Ok(Said::May(may.ok_or(ReplyError::Garbage)?))
+            }
         }
     }
 
@@ -83,15 +136,49 @@ impl Model {
         Ok(state.ok_or(ReplyError::Garbage)?)
     }
 
-    /// Whether something waits to be said.
-    pub(super) fn is_stale(&self) -> bool {
-        !self.failures.is_empty()
+    /// Takes note that the store may have lost everything.
+    pub(super) fn is_connected(&mut self) {
+        self.renew_at = Instant::now();
     }
 
-    /// Says all that waits. What the store has no room for waits on.
+    /// Whether something waits to be said.
+    pub(super) fn is_stale(&self) -> bool {
+        let waits = !self.failures.is_empty() || !self.ended.is_empty();
+        waits || self.sessions.values().any(|session| !session.is_in)
+    }
+
+    /// Says all that waits. What the store has no room for waits on; the first such
+    /// refusal is the result then.
     pub(super) fn exchange(&mut self, store: &mut Store) -> Result<(), StoreError> {
         store.ping()?;
-        self.merge(store)
+        let mut refused = Ok(());
+        for step in [Step::Ended, Step::Merge, Step::Renew] {
+            let taken = match step {
+                Step::Ended => self.say_ended(store),
+                Step::Merge => self.merge(store),
+                Step::Renew => self.renew(store),
+            };
+            match taken {
+                Err(e) if !e.is_refusal() => return Err(e),
+                taken => refused = refused.and(taken),
+            }
+        }
+        refused
+    }
+
+    fn say_ended(&mut self, store: &mut Store) -> Result<(), StoreError> {
+        while let Some((tag, account)) = self.ended.last() {
+            let mut command = redis::cmd("ZREM");
+            command
+                .arg(self.keys.sessions(account))
+                .arg(self.member(*tag));
+            match store.ask(&command) {
+                Err(e) if !e.is_refusal() => return Err(e),
+                // Of another kind than ours: the next who counts replaces it.
+                _ => drop(self.ended.pop()),
+            }
+        }
+        Ok(())
     }
 
     /// Adds the failures that were counted without the store.
@@ -107,6 +194,36 @@ impl Model {
         }
         Ok(())
     }
+
+    fn renew(&mut self, store: &mut Store) -> Result<(), StoreError> {
+        let is_due = Instant::now() >= self.renew_at;
+        let wanted = self.sessions.iter().filter(|(_, of)| is_due || !of.is_in);
+        let wanted: Vec<Tag> = wanted.map(|(tag, _)| *tag).collect();
+        for tags in wanted.chunks(AT_ONCE) {
+            let key = |tag: &Tag| Some(self.keys.sessions(&self.sessions.get(tag)?.account));
+            let keys: Vec<String> = tags.iter().filter_map(key).collect();
+            let mut command = script(RENEW, &keys);
+            command.arg(millis(LEASE));
+            for tag in tags {
+                command.arg(self.member(*tag));
+            }
+            store.ask(&command)?;
+            for tag in tags {
+                if let Some(session) = self.sessions.get_mut(tag) {
+                    session.is_in = true;
+                }
+            }
+        }
+        if is_due {
+            self.renew_at = Instant::now() + RENEW_EVERY;
+        }
+        Ok(())
+    }
+
+    /// What a session is called in the store.
+    fn member(&self, Tag { slot, mark }: Tag) -> String {
+        format!("{}:{slot}:{mark:x}", self.server)
+    }
 }
 
 /// A call of a script with these keys.
@@ -114,4 +231,9 @@ fn script(text: &str, keys: &[String]) -> Cmd {
     let mut command = redis::cmd("EVAL");
     command.arg(text).arg(keys.len()).arg(keys);
     command
+}
+
+/// Whole milliseconds.
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -52,6 +52,8 @@ const REFUSED: usize = 3;
 pub struct Start<'a> {
     /// The store.
     pub settings: &'a SharedState,
+    /// What distinguishes this server from the others.
+    pub server: &'a str,
     /// When failed logins block.
     pub limits: Limits,
 }
@@ -101,7 +103,7 @@ pub fn spawn(
         place::reached(place::Place::Helper("state"), place::NOBODY, None);
         child.ready()?;
         let keys = Keys::of(&settings.name);
-        let model = Model::new(keys, start.limits);
+        let model = Model::new(keys, start.server.to_owned(), start.limits);
         Worker::new(&access, settings.to_string(), model, board)?.serve(&child.channel)
     })
 }
@@ -175,6 +177,8 @@ impl<'a> Worker<'a> {
             match daemon.try_receive() {
                 Ok(None) => return Ok(false),
                 Ok(Some(ToState::Caller(caller))) => self.callers.add(caller)?,
+                Ok(Some(ToState::Began { tag, account })) => self.model.begin(tag, account),
+                Ok(Some(ToState::Ended { tag, account })) => self.model.end(tag, account),
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(true),
                 Err(e) => return Err(e),
             }
@@ -225,6 +229,7 @@ impl<'a> Worker<'a> {
         match self.access.connect() {
             Ok(store) => {
                 self.store = Some(store);
+                self.model.is_connected();
                 self.exchange_at = Instant::now();
             }
             Err(e) => self.lose(&e),

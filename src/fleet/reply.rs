@@ -80,6 +80,14 @@ pub fn login(reply: &Value, longest: u64) -> Option<LoginState> {
     })
 }
 
+/// A reply that is yes or no.
+pub fn yes_or_no(reply: &Value) -> Option<bool> {
+    match reply {
+        Value::Int(number) => flag(*number),
+        _ => None,
+    }
+}
+
 fn numbers<const N: usize>(reply: &Value) -> Option<[i64; N]> {
     let Value::Array(items) = reply else {
         return None;
@@ -140,7 +148,7 @@ mod tests {
         #[test]
         fn any_bytes_are_read_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..128)) {
             if let Ok(reply) = read(&bytes[..]) {
-                let _ = login(&reply, 1);
+                let _ = (login(&reply, 1), yes_or_no(&reply));
             }
         }
     }

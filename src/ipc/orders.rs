@@ -90,7 +90,7 @@ codec!(struct Ended { slot, orderly, failed_forks });
 
 /// Which connection a message is about: its slot, and a mark that distinguishes it
 /// from one that had the slot before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Tag {
     /// The slot.
     pub slot: u32,

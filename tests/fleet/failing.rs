@@ -113,9 +113,11 @@ fn a_full_store_is_read_and_what_it_has_no_room_for_is_as_without_it() {
     let store = Store::with("maxmemory 100mb\nmaxmemory-policy noeviction");
     let [mut a, b] = pair(&store);
     fail(&a, "nobody", 3);
+    let _client = log_in(&a, "ann a");
     store.ask(&["CONFIG", "SET", "maxmemory", "1"]);
     a.wait_for_log("shared state not written");
     b.connect().expect_reason("LOGIN nobody b", BLOCKED);
+    b.connect().expect_reason("LOGIN ann a", FULL);
     assert_eq!(a.metric("tfd_shared_state_reachable"), 1);
     fail(&b, "bob", 3);
     b.connect().expect_reason("LOGIN bob b", BLOCKED);
@@ -124,6 +126,33 @@ fn a_full_store_is_read_and_what_it_has_no_room_for_is_as_without_it() {
     a.wait_for_log("shared state written again");
     wait_until("the block", || {
         refusal(&a, "bob b").is_some_and(|why| why.contains(BLOCKED))
+    });
+}
+
+#[test]
+fn a_full_store_gives_no_places_to_sessions_and_takes_none() {
+    if left_out() {
+        return;
+    }
+    let store = Store::with("maxmemory 100mb\nmaxmemory-policy noeviction");
+    let [mut a, b] = pair(&store);
+    store.ask(&["CONFIG", "SET", "maxmemory", "1"]);
+    let (_here, _there) = (log_in(&a, "ann a"), log_in(&b, "ann a"));
+    for server in [&a, &b] {
+        server.connect().expect_reason("LOGIN ann a", FULL);
+    }
+    a.wait_for_log("shared state not written");
+    fail(&a, "bob", 1);
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(store.keys(), Vec::<String>::new());
+    let log = a.log();
+    let refused = log.iter().filter(|line| line.contains("not written"));
+    assert_eq!(refused.count(), 1, "{log:#?}");
+    assert!(a.metric("tfd_shared_state_refused_total") > 1);
+    store.ask(&["CONFIG", "SET", "maxmemory", "0"]);
+    a.wait_for_log("shared state written again");
+    wait_until("both sessions", || {
+        store.ask(&["ZCARD", "tfd:tfd:1:sessions:ann"]) == redis::Value::Int(2)
     });
 }
 

@@ -30,12 +30,16 @@ fn values_of_others_cost_nothing_but_those_values() {
                 "nan",
             ],
         ),
+        ("sessions:ann", &["ZADD", "99999999999999999", "somebody"]),
+        ("sessions:bob", &["SET", "x"]),
     ] {
         let key = key(name);
         let words = [&[garbage[0], &key], &garbage[1..]].concat();
         store.ask(&words);
     }
     assert_eq!(refusal(&b, "bob b"), None);
+    let _client = log_in(&a, "ann a");
+    b.connect().expect_reason("LOGIN ann a", FULL);
     fail(&a, "bob", 3);
     b.connect().expect_reason("LOGIN bob b", BLOCKED);
     for server in [&a, &b] {

@@ -16,5 +16,6 @@ mod blocks;
 mod failing;
 mod hostile;
 mod process;
+mod sessions;
 mod store;
 mod tls;

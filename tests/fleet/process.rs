@@ -86,6 +86,8 @@ fn a_user_of_the_store_needs_no_other_commands() {
     crate::store::fail(&a, "bob", 3);
     b.connect()
         .expect_reason("LOGIN bob b", crate::store::BLOCKED);
+    let _client = log_in(&b, "ann a");
+    a.connect().expect_reason("LOGIN ann a", crate::store::FULL);
     for server in [&a, &b] {
         let log = server.log();
         let refused = log

@@ -224,7 +224,7 @@ pub fn run(
 ) -> io::Result<()> {
     // Modules may take long, and more of them wait than work.
     let workers = checks.pam.as_ref().map_or(WORKERS, |_| pam::PARALLEL);
-    let book = Book::new(accounts, throttle, checks)?;
+    let book = Arc::new(Book::new(accounts, throttle, checks)?);
     let daemon = Arc::new(daemon);
     let to_daemon = Arc::clone(&daemon);
     gates::serve(&daemon, workers, move |gate: Gate| {
@@ -334,7 +334,7 @@ impl Refusal {
 
 /// Checks a claim. If it is true, the gate goes to the daemon; otherwise the gate
 /// gets the verdict and may ask again.
-fn check(book: &Book, daemon: &Arc<ToDaemon>, gate: Gate, claim: &Claim) -> Next<Gate> {
+fn check(book: &Arc<Book>, daemon: &Arc<ToDaemon>, gate: Gate, claim: &Claim) -> Next<Gate> {
     let (name, verdict, due) = match claim {
         Claim::Password(name, password) => {
             let (verdict, due) = admit(book, gate.peer, name, password);
@@ -361,9 +361,12 @@ fn check(book: &Book, daemon: &Arc<ToDaemon>, gate: Gate, claim: &Claim) -> Next
         let reason = refusal.reason;
         log::warn!(peer:%, user = name, by, reason; "login failed");
     }
-    let daemon = Arc::clone(daemon);
+    let (book, daemon) = (Arc::clone(book), Arc::clone(daemon));
     let verdict = verdict.map_err(|refusal| refusal.why);
-    let answer = move || report(&daemon, gate, verdict, certificate);
+    let answer = move || {
+        let verdict = verdict.and_then(|index| book.begin_session(index, &gate));
+        report(&daemon, gate, verdict, certificate)
+    };
     match due {
         Some(due) => Next::Delayed(due, Box::new(answer)),
         None => answer().into(),

@@ -191,6 +191,9 @@ impl Supervisor<'_> {
         });
         if started.is_ok() {
             self.sandbox = sandbox;
+            let shares = self.memory.shared.is_some();
+            let ended = self.registry.ended.take().unwrap_or_default();
+            self.registry.ended = shares.then_some(ended);
         } else {
             if let Some(shared) = shared {
                 self.memory.shared = shared;

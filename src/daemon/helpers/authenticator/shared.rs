@@ -1,9 +1,9 @@
-//! What other servers know of a login, by the store that they share: it adds blocks.
-//! Without it all is as it is without a store.
+//! What other servers know of a login, by the store that they share: it adds blocks, and
+//! refuses sessions beyond an account's most. Without it all is as it is without a store.
 
 use std::net::IpAddr;
 
-use super::{Block, Book, Refusal, Throttle};
+use super::{Block, Book, Gate, Refusal, Throttle};
 use crate::fleet::asker::{Asker, ToStore};
 use crate::fleet::message::{Attempt, Said, What};
 use crate::session::login::Why;
@@ -65,8 +65,29 @@ impl Book {
             source: source_of(peer),
             is_known: self.throttle().knows(name, peer),
         };
-        let Said::Login(state) = shared.asker.ask(what(attempt))?;
-        Some(state)
+        match shared.asker.ask(what(attempt))? {
+            Said::Login(state) => Some(state),
+            Said::May(_) => None,
+        }
+    }
+
+    /// Takes a place for a session of an account, if there may be only so many.
+    pub(super) fn begin_session(&self, index: usize, gate: &Gate) -> Result<usize, Why> {
+        let account = &self.accounts[index];
+        let (Some(shared), Some(most)) = (&self.shared, account.options.max_sessions) else {
+            return Ok(index);
+        };
+        let said = shared.asker.ask(What::Begin {
+            tag: gate.tag,
+            account: account.name.clone(),
+            most,
+        });
+        if said != Some(Said::May(false)) {
+            return Ok(index);
+        }
+        let (peer, name) = (gate.peer, account.name.as_str());
+        log::warn!(peer:%, user = name, reason = "too many sessions of this user"; "login refused");
+        Err(Why::TooMany)
     }
 }
 
