@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::admin::status::{fail, say};
+use crate::admin::status::{fail, free_elsewhere, say};
 use crate::text::{columns, json_line, shown};
 use crate::users::throttle::{self, Blocked, FOR_GOOD, Target, Throttle, now};
 
@@ -64,11 +64,30 @@ pub(super) fn free(users: &Path, target: &Target) -> Result<(usize, String), Str
     Ok((freed, note.collect()))
 }
 
-/// Runs `tfd unblock`.
-pub(super) fn unblock(users: Result<std::path::PathBuf, String>, whom: &str) -> ExitCode {
+/// Runs `tfd unblock`; by the control socket of a tfd that shares its state, at all servers.
+pub(super) fn unblock(
+    users: Result<std::path::PathBuf, String>,
+    whom: &str,
+    control: Option<&Path>,
+) -> ExitCode {
     let address = whom.split('/').next().unwrap_or(whom);
     let target = Target::of(address);
-    match users.and_then(|users| free(&users, &target)) {
+    let freed = users.and_then(|users| free(&users, &target));
+    let elsewhere = control.map(|control| free_elsewhere(control, target));
+    match freed {
+        Ok((_, note)) if elsewhere == Some(Ok(())) => {
+            say(&format!("{whom} unblocked at all servers{note}\n"))
+        }
+        Ok((count, note)) if let Some(Err(e)) = elsewhere => {
+            let here = if count > 0 {
+                "unblocked here"
+            } else {
+                "not blocked here"
+            };
+            fail(format!(
+                "{whom} is {here}, other servers did not hear of it: {e}{note}"
+            ))
+        }
         Ok((0, note)) => fail(format!("{} is not blocked{note}", shown(whom.as_bytes()))),
         Ok((_, note)) => say(&format!("{whom} unblocked{note}\n")),
         Err(text) => fail(text),

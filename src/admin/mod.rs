@@ -232,7 +232,10 @@ pub fn run() -> ExitCode {
         Command::Status { json, control } => status::report(&control, json),
         Command::Kick(kick) => kick::run(kick),
         Command::Blocked { file, json } => blocked::report(file.blocked_beside(), json),
-        Command::Unblock { file, whom } => blocked::unblock(file.blocked_beside(), &whom),
+        Command::Unblock { file, whom } => {
+            let control = file.control_if_shared();
+            blocked::unblock(file.blocked_beside(), &whom, control.as_deref())
+        }
         Command::Setup(setup) => setup::run(&setup),
         Command::ShowClient(arguments) => show_client::run(&arguments),
         Command::ShowUnit { file } => show_client::of_config(&file.config, unit::drop_in),

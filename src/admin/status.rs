@@ -15,6 +15,7 @@ use rustix::fs::Mode;
 use crate::daemon::helpers::control::report::{Connection, GATE, Report};
 use crate::daemon::helpers::control::request::{Request, Whom};
 use crate::text::{human_size, shown};
+use crate::users::throttle::Target;
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -53,6 +54,18 @@ pub fn kick_quietly(control: &Path, user: &str) {
     let request = Request::Kick(Whom::User(user.to_owned()));
     if let Err(e) = exchange(control, &request) {
         eprintln!("tfd: no session was ended: {}: {e}", control.display());
+    }
+}
+
+/// Has the servers that share the state of a tfd free somebody.
+///
+/// # Errors
+/// One line: why they have not heard of it.
+pub fn free_elsewhere(control: &Path, target: Target) -> Result<(), String> {
+    match exchange(control, &Request::Free(target)) {
+        Ok((0, _)) => Ok(()),
+        Ok((_, text)) => Err(text.trim_end().to_owned()),
+        Err(e) => Err(format!("{}: {e}", control.display())),
     }
 }
 

@@ -3,6 +3,8 @@
 
 use std::net::IpAddr;
 
+use crate::users::throttle::Target;
+
 /// Counts failed logins.
 pub(super) const LOGINS: &str = include_str!("scripts/logins.lua");
 
@@ -11,6 +13,10 @@ pub(super) const BEGIN: &str = include_str!("scripts/begin.lua");
 
 /// Renews sessions.
 pub(super) const RENEW: &str = include_str!("scripts/renew.lua");
+
+/// Remembers that an operator has freed somebody, so many seconds ago, for so long.
+pub(super) const FREED: &str = "local at = tonumber(redis.call('TIME')[1]) - tonumber(ARGV[1])
+return redis.call('SET', KEYS[1], at, 'EX', ARGV[2])";
 
 /// The names of one fleet.
 #[derive(Clone, Debug)]
@@ -33,6 +39,14 @@ impl Keys {
     /// That a source has logged in to an account.
     pub(super) fn known(&self, source: IpAddr, account: &str) -> String {
         format!("{}known:{account}:{source}", self.0)
+    }
+
+    /// When an operator has freed an account or a source.
+    pub(super) fn freed(&self, target: &Target) -> String {
+        match target {
+            Target::Account(name) => format!("{}freed-account:{name}", self.0),
+            Target::Address(address) => format!("{}freed:{address}", self.0),
+        }
     }
 
     /// The sessions of an account.

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use crate::ipc::Pipe;
 use crate::ipc::codec::codec;
 use crate::ipc::orders::Tag;
+use crate::users::throttle::Target;
 use crate::users::throttle::shared::LoginState;
 
 /// From the daemon.
@@ -27,12 +28,15 @@ pub enum ToState {
         /// The account.
         account: String,
     },
+    /// An operator has freed an account or an address.
+    Free(Target),
 }
 
 codec!(enum ToState {
     1 => Caller(caller),
     2 => Began { tag, account },
     3 => Ended { tag, account },
+    4 => Free(target),
 });
 
 /// A question of the authenticator.

@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use redis::Cmd;
 
-use super::keys::{BEGIN, Keys, LOGINS, RENEW};
+use super::keys::{BEGIN, FREED, Keys, LOGINS, RENEW};
 use super::message::{Attempt, Said, What};
 use super::reply::{self, ReplyError};
 use super::store::{Store, StoreError};
 use crate::ipc::orders::Tag;
 use crate::users::throttle::shared::LoginState;
-use crate::users::throttle::{KNOWN, LONGEST, Limits, MEMORY, WHOLE_ADDRESS};
+use crate::users::throttle::{KNOWN, LONGEST, Limits, MEMORY, Target, WHOLE_ADDRESS};
 
 /// How long a session counts that its server does not renew, and how often it does.
 const LEASE: Duration = Duration::from_secs(30);
@@ -21,12 +21,16 @@ const RENEW_EVERY: Duration = Duration::from_secs(10);
 /// Sessions that are renewed by one command.
 const AT_ONCE: usize = 256;
 
+/// How long it is known that an operator has freed somebody: as long as failures are.
+const FREED_LASTS: u64 = 2 * MEMORY;
+
 /// The most sources whose failures wait for the store; those of others are not merged.
 const MOST_WAITING: usize = 4096;
 
 /// What is said and heard in turn.
 enum Step {
     Ended,
+    Freed,
     Merge,
     Renew,
 }
@@ -52,6 +56,7 @@ pub(super) struct Model {
     renew_at: Instant,
     /// Failures that the store has not counted.
     failures: HashMap<Attempt, u32>,
+    freed: Vec<(Target, Instant)>,
 }
 
 impl Model {
@@ -65,6 +70,7 @@ impl Model {
             ended: Vec::new(),
             renew_at: Instant::now(),
             failures: HashMap::new(),
+            freed: Vec::new(),
         }
     }
 
@@ -82,6 +88,16 @@ impl Model {
         self.sessions.remove(&tag);
         self.ended.push((tag, account));
         self.ended.truncate(MOST_WAITING);
+    }
+
+    /// An operator has freed somebody.
+    pub(super) fn free(&mut self, target: Target) {
+        self.failures.retain(|attempt, _| match &target {
+            Target::Address(address) => attempt.source != *address,
+            Target::Account(name) => attempt.account.as_ref() != Some(name),
+        });
+        self.freed.push((target, Instant::now()));
+        self.freed.truncate(MOST_WAITING);
     }
 
     /// A failure that the store has not counted.
@@ -115,11 +131,15 @@ impl Model {
         store: &mut Store,
     ) -> Result<LoginState, StoreError> {
         let (source, account) = (attempt.source, attempt.account.as_deref());
-        let mut keys = vec![self.keys.failures(source, None)];
+        let mut keys = vec![
+            self.keys.failures(source, None),
+            self.keys.freed(&Target::Address(source)),
+        ];
         keys.extend(account.into_iter().flat_map(|name| {
             [
                 self.keys.failures(source, Some(name)),
                 self.keys.known(source, name),
+                self.keys.freed(&Target::Account(name.to_owned())),
             ]
         }));
         let block = self.limits.block.as_secs().max(1);
@@ -143,7 +163,7 @@ impl Model {
 
     /// Whether something waits to be said.
     pub(super) fn is_stale(&self) -> bool {
-        let waits = !self.failures.is_empty() || !self.ended.is_empty();
+        let waits = !self.failures.is_empty() || !self.ended.is_empty() || !self.freed.is_empty();
         waits || self.sessions.values().any(|session| !session.is_in)
     }
 
@@ -152,9 +172,10 @@ impl Model {
     pub(super) fn exchange(&mut self, store: &mut Store) -> Result<(), StoreError> {
         store.ping()?;
         let mut refused = Ok(());
-        for step in [Step::Ended, Step::Merge, Step::Renew] {
+        for step in [Step::Ended, Step::Freed, Step::Merge, Step::Renew] {
             let taken = match step {
                 Step::Ended => self.say_ended(store),
+                Step::Freed => self.say_freed(store),
                 Step::Merge => self.merge(store),
                 Step::Renew => self.renew(store),
             };
@@ -177,6 +198,15 @@ impl Model {
                 // Of another kind than ours: the next who counts replaces it.
                 _ => drop(self.ended.pop()),
             }
+        }
+        Ok(())
+    }
+
+    fn say_freed(&mut self, store: &mut Store) -> Result<(), StoreError> {
+        while let Some((target, at)) = self.freed.last() {
+            let mut command = script(FREED, &[self.keys.freed(target)]);
+            store.ask(command.arg(at.elapsed().as_secs()).arg(FREED_LASTS))?;
+            self.freed.pop();
         }
         Ok(())
     }

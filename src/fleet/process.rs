@@ -179,6 +179,7 @@ impl<'a> Worker<'a> {
                 Ok(Some(ToState::Caller(caller))) => self.callers.add(caller)?,
                 Ok(Some(ToState::Began { tag, account })) => self.model.begin(tag, account),
                 Ok(Some(ToState::Ended { tag, account })) => self.model.end(tag, account),
+                Ok(Some(ToState::Free(target))) => self.model.free(target),
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(true),
                 Err(e) => return Err(e),
             }

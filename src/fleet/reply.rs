@@ -64,7 +64,16 @@ pub fn is_pong(reply: &Value) -> bool {
 
 /// What the store knows of a login; `longest` is the longest block, in seconds.
 pub fn login(reply: &Value, longest: u64) -> Option<LoginState> {
-    let [a, b, c, d, is_known, is_blocked] = numbers(reply)?;
+    let [
+        a,
+        b,
+        c,
+        d,
+        is_known,
+        is_blocked,
+        account_freed,
+        source_freed,
+    ] = numbers(reply)?;
     let failures = |count: i64, left: i64| {
         let count = u32::try_from(count)
             .ok()
@@ -77,6 +86,8 @@ pub fn login(reply: &Value, longest: u64) -> Option<LoginState> {
         source: failures(c, d)?,
         is_known: flag(is_known)?,
         is_blocked: flag(is_blocked)?,
+        account_freed: u64::try_from(account_freed).ok(),
+        source_freed: u64::try_from(source_freed).ok(),
     })
 }
 
@@ -117,14 +128,17 @@ mod tests {
     #[test]
     fn a_reply_that_no_script_of_ours_gives_says_nothing() {
         let state = |bytes: &[u8]| login(&read(bytes).expect("reply"), 3600);
-        let fine = b"*6\r\n:3\r\n:60\r\n:0\r\n:0\r\n:1\r\n:1\r\n";
+        let fine = b"*8\r\n:3\r\n:60\r\n:0\r\n:0\r\n:1\r\n:1\r\n:-1\r\n:5\r\n";
         let read_state = state(fine).expect("state");
         assert_eq!(read_state.login, Failures { count: 3, left: 60 });
-        assert!(read_state.is_known && read_state.is_blocked);
+        assert_eq!(
+            (read_state.account_freed, read_state.source_freed),
+            (None, Some(5))
+        );
         for wrong in [
-            &b"*6\r\n:3\r\n:3601\r\n:0\r\n:0\r\n:1\r\n:1\r\n"[..],
-            b"*6\r\n:-3\r\n:60\r\n:0\r\n:0\r\n:1\r\n:1\r\n",
-            b"*6\r\n:3\r\n:60\r\n:0\r\n:0\r\n:2\r\n:1\r\n",
+            &b"*8\r\n:3\r\n:3601\r\n:0\r\n:0\r\n:1\r\n:1\r\n:-1\r\n:5\r\n"[..],
+            b"*8\r\n:-3\r\n:60\r\n:0\r\n:0\r\n:1\r\n:1\r\n:-1\r\n:5\r\n",
+            b"*8\r\n:3\r\n:60\r\n:0\r\n:0\r\n:2\r\n:1\r\n:-1\r\n:5\r\n",
             b"*1\r\n:3\r\n",
             b"+OK\r\n",
             b"$-1\r\n",

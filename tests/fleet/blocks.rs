@@ -1,7 +1,7 @@
 //! Failed logins: what one server has seen counts at all.
 
 use crate::common::{account, wait_until};
-use crate::store::{BLOCKED, Store, fail, left_out, log_in, pair, refusal};
+use crate::store::{BLOCKED, Store, beside, fail, left_out, log_in, pair, refusal, tfd};
 
 #[test]
 fn an_address_blocked_at_an_account_by_one_server_is_blocked_there_by_all() {
@@ -91,6 +91,27 @@ fn a_store_whose_clock_is_behind_that_of_the_last_one_ends_no_block() {
     let key = "tfd:tfd:1:failed-at:bob:127.0.0.1";
     store.ask(&["HSET", key, "count", "3", "last", &ahead, "ends", &ends]);
     b.connect().expect_reason("LOGIN bob b", BLOCKED);
+}
+
+#[test]
+fn who_is_unblocked_at_one_server_is_so_at_all() {
+    if left_out() {
+        return;
+    }
+    let store = Store::start();
+    let [a, b] = pair(&store);
+    for whom in ["bob", "127.0.0.1"] {
+        fail(&a, "bob", 3);
+        b.connect().expect_reason("LOGIN bob b", BLOCKED);
+        let config = beside(&a, "tfd.toml");
+        // Times are whole seconds.
+        std::thread::sleep(std::time::Duration::from_millis(1100));
+        let (fine, said) = tfd(&["unblock", "--config", &config, whom]);
+        assert!(fine && said.contains("unblocked at all servers"), "{said}");
+        for server in [&a, &b] {
+            wait_until("a login", || refusal(server, "bob b").is_none());
+        }
+    }
 }
 
 #[test]

@@ -30,6 +30,8 @@ fn values_of_others_cost_nothing_but_those_values() {
                 "nan",
             ],
         ),
+        ("freed:127.0.0.1", &["LPUSH", "x"]),
+        ("freed-account:bob", &["SET", "99999999999"]),
         ("sessions:ann", &["ZADD", "99999999999999999", "somebody"]),
         ("sessions:bob", &["SET", "x"]),
     ] {

@@ -88,6 +88,12 @@ fn a_user_of_the_store_needs_no_other_commands() {
         .expect_reason("LOGIN bob b", crate::store::BLOCKED);
     let _client = log_in(&b, "ann a");
     a.connect().expect_reason("LOGIN ann a", crate::store::FULL);
+    crate::store::tfd(&[
+        "unblock",
+        "--config",
+        &crate::store::beside(&a, "tfd.toml"),
+        "bob",
+    ]);
     for server in [&a, &b] {
         let log = server.log();
         let refused = log

@@ -12,9 +12,9 @@ use clap::{Args, Subcommand};
 use jiff::civil::Date;
 use zeroize::Zeroizing;
 
-use crate::admin::status::{fail, say};
+use crate::admin::status::{fail, free_elsewhere, say};
 use crate::admin::{ConfigFile, blocked};
-use crate::config;
+use crate::config::{self, Config};
 use crate::text::columns;
 use crate::users::account::{Account, NO_PASSWORD, Options, check_name};
 use crate::users::file::{Edit, read};
@@ -134,8 +134,21 @@ pub(super) struct Addition {
 /// Runs `tfd user`: prints a line or a table to standard output, or problems to
 /// standard error.
 pub(super) fn run(file: UsersFile, command: UserCommand) -> ExitCode {
+    let unlocked = match &command {
+        UserCommand::Unlock { name } => Some(Target::Account(name.clone())),
+        _ => None,
+    };
+    let control = unlocked.as_ref().and_then(|_| file.control_if_shared());
     match file.path().and_then(|file| command.run(&file)) {
-        Ok(text) => say(&format!("{text}\n")),
+        Ok(text) => {
+            let freed = control
+                .zip(unlocked)
+                .map(|(at, who)| free_elsewhere(&at, who));
+            if let Some(Err(e)) = freed {
+                eprintln!("tfd: other servers did not hear of it: {e}");
+            }
+            say(&format!("{text}\n"))
+        }
         Err(text) => fail(text),
     }
 }
@@ -145,6 +158,13 @@ impl UsersFile {
     pub(super) fn path(self) -> Result<PathBuf, String> {
         let named = self.users.map(Ok);
         named.unwrap_or_else(|| config::users_file(&self.file.config))
+    }
+
+    /// The control socket of a tfd that shares its state with others, if it does.
+    pub(super) fn control_if_shared(&self) -> Option<PathBuf> {
+        let config = Config::load(&self.file.config).ok()?;
+        config.server.shared_state?;
+        config.server.control
     }
 
     /// What the file of blocked logins is next to.

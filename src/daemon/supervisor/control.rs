@@ -4,7 +4,8 @@
 use super::Supervisor;
 use crate::daemon::generation::Generation;
 use crate::daemon::helpers::control::view::View;
-use crate::daemon::helpers::control::{End, Kind, Source};
+use crate::daemon::helpers::control::{Asked, End, Kind, Source};
+use crate::fleet::message::ToState;
 use crate::ipc::orders::Order;
 
 impl Supervisor<'_> {
@@ -12,11 +13,18 @@ impl Supervisor<'_> {
     pub(super) fn hear_control(&mut self, source: Source) {
         match source {
             Source::Endpoint(kind) => self.answer(kind),
-            Source::Responder(index) => {
-                if let Some(end) = self.control.hear(index) {
-                    self.end_session(end);
-                }
-            }
+            Source::Responder(index) => match self.control.hear(index) {
+                Some(Asked::End(end)) => self.end_session(end),
+                Some(Asked::Free(target)) => self.share(ToState::Free(target)),
+                None => {}
+            },
+        }
+    }
+
+    /// Says something to the other servers, if there are any.
+    fn share(&mut self, message: ToState) {
+        if let Some(shared) = &mut self.memory.shared {
+            shared.say(message);
         }
     }
 
@@ -39,6 +47,7 @@ impl Supervisor<'_> {
             logins: self.generations.last().map_or(&[], Generation::logins),
             blocked: blocked.as_deref(),
             published: &published,
+            shares: self.memory.shared.is_some(),
             root: root.filter(|_| self.config.proxy().is_none()),
             limit: self.registry.slots(),
             process: std::process::id(),

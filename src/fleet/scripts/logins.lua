@@ -2,8 +2,8 @@
 -- the store. A value that is none of ours counts as nothing, and is replaced.
 -- What is later than now counts as of now: another store with another clock may have been
 -- in this one's place.
--- KEYS: failures of the source, and unless no account has the name failures at the
--- account, known. ARGV: what has happened, how often, failures until
+-- KEYS: failures of the source, source freed, and unless no account has the name failures
+-- at the account, known, account freed. ARGV: what has happened, how often, failures until
 -- a block, times of that for the whole source, seconds of the first block and of the
 -- longest, seconds of memory, seconds for which a source is known, whether the server
 -- itself knows the source.
@@ -12,7 +12,7 @@ local most, whole = tonumber(ARGV[3]), tonumber(ARGV[4])
 local block, longest = tonumber(ARGV[5]), tonumber(ARGV[6])
 local memory = tonumber(ARGV[7])
 local now = tonumber(redis.call('TIME')[1])
-local source_key, login_key, known_key = KEYS[1], KEYS[2], KEYS[3]
+local source_key, login_key, known_key = KEYS[1], KEYS[3], KEYS[4]
 local has_account = login_key ~= nil
 
 local function number(text, largest)
@@ -21,18 +21,32 @@ local function number(text, largest)
     return math.floor(math.min(n, largest))
 end
 
-local function record(key)
+local function age_of(key)
+    if not key then return -1 end
+    local at = redis.pcall('GET', key)
+    if type(at) ~= 'string' then return -1 end
+    at = number(at, 2 ^ 52)
+    if at == 0 or at > now then return -1 end
+    return now - at
+end
+
+local account_freed, source_freed = age_of(KEYS[5]), age_of(KEYS[2])
+
+local function record(key, ...)
     local nothing = { count = 0, ends = 0 }
     if not key then return nothing end
     local found = redis.pcall('HMGET', key, 'count', 'ends', 'last')
     if found.err then return nothing end
     local last = number(found[3], now)
     if last == 0 then return nothing end
+    for _, freed in ipairs({ ... }) do
+        if freed >= 0 and now - last >= freed then return nothing end
+    end
     return { count = number(found[1], 1e9), ends = number(found[2], now + longest) }
 end
 
-local login = record(login_key)
-local source = record(source_key)
+local login = record(login_key, account_freed, source_freed)
+local source = record(source_key, source_freed)
 local known = has_account and (ARGV[9] == '1' or redis.pcall('EXISTS', known_key) == 1)
 
 local function keep(key, of)
@@ -80,5 +94,5 @@ end
 return {
     login.count, math.max(login.ends - now, 0),
     source.count, math.max(source.ends - now, 0),
-    known and 1 or 0, blocked and 1 or 0,
+    known and 1 or 0, blocked and 1 or 0, account_freed, source_freed,
 }

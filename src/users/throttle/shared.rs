@@ -1,11 +1,14 @@
 //! What a store that several servers share adds to the failures counted here: blocks that
-//! other servers have caused, until their own end. It never ends a block that has come about here since.
+//! other servers have caused, until their own end, and that an operator has freed somebody
+//! elsewhere. It never ends a block that has come about here since.
 
 use std::io;
 use std::net::IpAddr;
 
-use super::{Record, State, Throttle, Who, source_of};
+use super::{Record, State, Target, Throttle, Who, source_of};
 use crate::ipc::codec::codec;
+
+codec!(enum Target { 1 => Address(address), 2 => Account(name) });
 
 /// What the store knows of a login.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,9 +21,13 @@ pub struct LoginState {
     pub is_known: bool,
     /// Whether failures blocked this login.
     pub is_blocked: bool,
+    /// How many seconds ago an operator has freed the account.
+    pub account_freed: Option<u64>,
+    /// The same of the address.
+    pub source_freed: Option<u64>,
 }
 
-codec!(struct LoginState { login, source, is_known, is_blocked });
+codec!(struct LoginState { login, source, is_known, is_blocked, account_freed, source_freed });
 
 /// Failures that count together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,8 +62,9 @@ impl Throttle {
         self.follow_clock(now);
         let source = source_of(address);
         self.write(|state| {
+            let mut has_changed = state.free_older(source, name, shared, now);
             let login = Who::Login(name.to_owned(), source);
-            let mut has_changed = state.block_as(login, shared.login, now);
+            has_changed |= state.block_as(login, shared.login, now);
             if !shared.is_known {
                 has_changed |= state.block_as(Who::Elsewhere(source), shared.source, now);
             }
@@ -66,6 +74,25 @@ impl Throttle {
 }
 
 impl State {
+    /// Forgets what is older than the word of an operator.
+    fn free_older(&mut self, source: IpAddr, name: &str, shared: &LoginState, now: u64) -> bool {
+        let is_older = |record: &Record, age: Option<u64>| {
+            age.is_some_and(|age| record.last.saturating_add(age) <= now)
+        };
+        let before = self.records.len();
+        self.records.retain(|who, record| match who {
+            Who::Address(of) | Who::Elsewhere(of) if *of == source => {
+                !is_older(record, shared.source_freed)
+            }
+            Who::Login(of, from) if of == name && *from == source => {
+                let ages = [shared.account_freed, shared.source_freed];
+                !ages.into_iter().any(|age| is_older(record, age))
+            }
+            _ => true,
+        });
+        before != self.records.len()
+    }
+
     /// Blocks for as long as elsewhere, if that is longer than here.
     fn block_as(&mut self, who: Who, shared: Failures, now: u64) -> bool {
         let until = now.saturating_add(shared.left);

@@ -91,7 +91,7 @@ impl Book {
     }
 }
 
-/// Takes over what another server has caused.
+/// Takes over what another server has caused, or an operator there.
 pub(super) fn learn(
     throttle: &mut Throttle,
     name: &str,

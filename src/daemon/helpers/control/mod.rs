@@ -1,7 +1,7 @@
 //! The control socket and the metrics. The daemon accepts each client and forks a
 //! responder for it, which sees the daemon's tables as they are at that moment.
-//! All that the daemon ever hears from a responder is which session to end, and
-//! only from one that answers an operator.
+//! All that the daemon ever hears from a responder is which session to end, and whom
+//! an operator has freed; and only from one that answers an operator.
 
 mod endpoint;
 pub mod metrics;
@@ -24,6 +24,7 @@ use crate::ipc::codec::codec;
 use crate::sandbox::Sandbox;
 use crate::sandbox::confinement::{Confinement, Duty};
 use crate::trusted::is_our_uid;
+use crate::users::throttle::Target;
 use crate::users::{Identity, throttle};
 
 /// The most responders of one kind at once, and of one collector.
@@ -74,7 +75,7 @@ impl Peer {
 struct Responder {
     kind: Kind,
     peer: Option<Peer>,
-    helper: Helper<(), End>,
+    helper: Helper<(), Asked>,
 }
 
 /// The order to end a session, from a responder.
@@ -87,6 +88,17 @@ pub struct End {
 }
 
 codec!(struct End { slot, key });
+
+/// What a responder asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// The end of a session.
+    End(End),
+    /// That the other servers free somebody.
+    Free(Target),
+}
+
+codec!(enum Asked { 1 => End(end), 2 => Free(target) });
 
 /// What another configuration changes: a new endpoint, or none; the outer `None`
 /// if the open one stays.
@@ -250,11 +262,11 @@ impl Control {
         }
     }
 
-    /// Reads from a responder which session to end. Forgets one that has ended.
-    pub fn hear(&mut self, index: usize) -> Option<End> {
+    /// Reads from a responder what it asks for. Forgets one that has ended.
+    pub fn hear(&mut self, index: usize) -> Option<Asked> {
         let Responder { kind, helper, .. } = self.responders.get(index)?;
         match helper.channel.try_receive() {
-            Ok(end @ Some(_)) if *kind == Kind::Operator => end,
+            Ok(asked @ Some(_)) if *kind == Kind::Operator => asked,
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => None,
             _ => {
                 self.responders.remove(index);
@@ -301,9 +313,9 @@ mod tests {
         fn orders_arrive_as_sent_and_nothing_else_is_one(
             bytes in proptest::collection::vec(any::<u8>(), 0..32)
         ) {
-            match End::from_bytes(&bytes) {
-                Some(end) => prop_assert_eq!(end.to_bytes().to_vec(), bytes),
-                None => prop_assert_ne!(bytes.len(), 4 + 16),
+            match Asked::from_bytes(&bytes) {
+                Some(asked) => prop_assert_eq!(asked.to_bytes().to_vec(), bytes),
+                None => prop_assert!(bytes.first() != Some(&1) || bytes.len() != 1 + 4 + 16),
             }
         }
     }

@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use crate::users::throttle::{Target, source_of};
+
 /// The longest line, in bytes.
 pub const MAX_LINE: usize = 1024;
 
@@ -15,6 +17,8 @@ pub enum Request {
     Serving,
     /// End sessions.
     Kick(Whom),
+    /// Have the other servers free an account or an address.
+    Free(Target),
 }
 
 /// Which sessions.
@@ -40,12 +44,21 @@ impl Request {
             Request::Kick(Whom::User(user)) => format!("kick user {user}"),
             Request::Kick(Whom::Address(address)) => format!("kick address {address}"),
             Request::Kick(Whom::All) => "kick all".to_owned(),
+            Request::Free(Target::Address(address)) => format!("free address {address}"),
+            Request::Free(Target::Account(name)) => format!("free account {name}"),
         }
     }
 
     /// The request in a line, if it is one.
     pub fn from_line(line: &[u8]) -> Option<Request> {
         let line = std::str::from_utf8(line).ok()?;
+        if let Some(target) = line.strip_prefix("free ") {
+            return Some(Request::Free(match target.split_once(' ')? {
+                ("address", address) => Target::Address(source_of(address.parse().ok()?)),
+                ("account", name) => Target::Account(name.to_owned()),
+                _ => return None,
+            }));
+        }
         let whom = match line {
             "status json" => return Some(Request::Status),
             "serving" => return Some(Request::Serving),
@@ -77,6 +90,8 @@ mod tests {
             Request::Kick(Whom::User("a name".to_owned())),
             Request::Kick(Whom::Address("2001:db8::1".parse().expect("address"))),
             Request::Kick(Whom::All),
+            Request::Free(Target::Account("ann".to_owned())),
+            Request::Free(Target::Address("192.0.2.1".parse().expect("address"))),
         ] {
             assert_eq!(
                 Request::from_line(request.to_line().as_bytes()),
@@ -90,6 +105,8 @@ mod tests {
             "kick slot",
             "status xml",
             "kick address x",
+            "free address x",
+            "free",
         ] {
             assert_eq!(Request::from_line(wrong.as_bytes()), None, "{wrong}");
         }

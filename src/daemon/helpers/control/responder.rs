@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 
 use crate::daemon::helpers::control::request::{MAX_LINE, Request, Whom};
 use crate::daemon::helpers::control::view::View;
-use crate::daemon::helpers::control::{End, report};
+use crate::daemon::helpers::control::{Asked, End, report};
 use crate::daemon::registry::Connection;
 use crate::ipc::Pipe;
+use crate::users::throttle::Target;
 
 /// How long to wait for the end of sessions.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -26,12 +27,13 @@ const LOOK: Duration = Duration::from_millis(10);
 pub(crate) fn answer(
     stream: UnixStream,
     view: &View<'_>,
-    daemon: &Pipe<End, ()>,
+    daemon: &Pipe<Asked, ()>,
 ) -> io::Result<()> {
     let (code, text) = match read_request(&stream)? {
         Some(Request::Status) => (0, report::status(view)),
         Some(Request::Serving) => (0, report::serving(view)),
         Some(Request::Kick(whom)) => kick(view, &whom, daemon)?,
+        Some(Request::Free(target)) => free(view, target, daemon)?,
         None => (
             2,
             "this tfd does not know the request: is it of another version?\n".to_owned(),
@@ -56,7 +58,7 @@ fn read_request(mut stream: &UnixStream) -> io::Result<Option<Request>> {
 }
 
 /// Ends sessions and waits for their end.
-fn kick(view: &View<'_>, whom: &Whom, daemon: &Pipe<End, ()>) -> io::Result<(u8, String)> {
+fn kick(view: &View<'_>, whom: &Whom, daemon: &Pipe<Asked, ()>) -> io::Result<(u8, String)> {
     let is_meant = |(slot, connection): &(u32, &Connection)| match whom {
         Whom::Slot(of) => slot == of,
         Whom::User(user) => connection.user.as_ref() == Some(user),
@@ -70,10 +72,8 @@ fn kick(view: &View<'_>, whom: &Whom, daemon: &Pipe<End, ()>) -> io::Result<(u8,
         return Ok((1, "no session matches\n".to_owned()));
     }
     for (slot, connection) in &meant {
-        daemon.send(&End {
-            slot: *slot,
-            key: connection.arrived.key,
-        })?;
+        let key = connection.arrived.key;
+        daemon.send(&Asked::End(End { slot: *slot, key }))?;
     }
     let end = Instant::now() + PATIENCE;
     while meant.iter().any(lasts) && Instant::now() < end {
@@ -89,6 +89,15 @@ fn kick(view: &View<'_>, whom: &Whom, daemon: &Pipe<End, ()>) -> io::Result<(u8,
             format!("ended {ended} session{s}, {left} still running\n"),
         ),
     })
+}
+
+/// Has the other servers free somebody.
+fn free(view: &View<'_>, target: Target, daemon: &Pipe<Asked, ()>) -> io::Result<(u8, String)> {
+    if !view.shares {
+        return Ok((1, "no state is shared with other servers\n".to_owned()));
+    }
+    daemon.send(&Asked::Free(target))?;
+    Ok((0, "other servers free it\n".to_owned()))
 }
 
 fn same(a: IpAddr, b: IpAddr) -> bool {

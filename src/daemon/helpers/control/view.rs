@@ -33,6 +33,8 @@ pub struct View<'a> {
     pub blocked: Option<&'a Path>,
     /// What services publish.
     pub published: &'a [Published],
+    /// Whether several servers share their state.
+    pub shares: bool,
     /// The directory that clients see, if there is one.
     pub root: Option<&'a Path>,
     /// The most connections.
