@@ -1,16 +1,17 @@
-//! The daemon's end of the state that several servers share: which sessions run,
-//! for the process at the store. What has no room in its queue waits here; the daemon
-//! never does.
+//! The daemon's end of the state that several servers share: which sessions run, and
+//! whose are to end, to and from the process at the store. What has no room in its queue
+//! waits here; the daemon never does.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 use nix::unistd::Pid;
 
 use crate::config::Config;
 use crate::fleet::asker::ToStore;
-use crate::fleet::message::{Answer, Question, ToState};
+use crate::fleet::message::{Answer, FromState, Question, ToState};
 use crate::fleet::process::{FIGURES, Start, spawn};
 use crate::ipc::figures::Figures;
 use crate::ipc::orders::Tag;
@@ -29,7 +30,7 @@ const MOST_WAITING: usize = 1 << 20;
 #[derive(Debug)]
 pub struct SharedState {
     /// The process.
-    pub service: Service<ToState>,
+    pub service: Service<ToState, FromState>,
     /// What it publishes.
     pub figures: Figures,
     /// What distinguishes this server from the others.
@@ -171,6 +172,19 @@ impl SharedState {
         self.flush();
     }
 
+    /// The channel on which it says something, while it runs.
+    pub fn channel(&self) -> Option<BorrowedFd<'_>> {
+        self.service.channel()
+    }
+
+    /// Whether the store is reached now, as far as its process says.
+    pub fn is_reached(&self) -> bool {
+        self.figures
+            .read()
+            .first()
+            .is_some_and(|(_, value)| *value == 1)
+    }
+
     /// When [`SharedState::act_if_due`] or [`SharedState::restart_if_due`] has something
     /// to do.
     pub fn due(&self) -> Option<Instant> {
@@ -212,7 +226,7 @@ fn start(
     identity: Option<&Identity>,
     sandbox: &Sandbox,
     figures: &Figures,
-) -> Result<crate::ipc::Helper<ToState>, String> {
+) -> Result<crate::ipc::Helper<ToState, FromState>, String> {
     let settings = config.server.shared_state.as_ref();
     let settings = settings.ok_or("server.shared_state is missing")?;
     let limits = config.server.login_limits;

@@ -90,6 +90,8 @@ enum Source {
     /// A helper of a protocol.
     Pages(usize),
     Recount,
+    /// The process at the store that several servers share.
+    Shared,
     /// A generation's keeper.
     Keeper(usize, usize),
     Authenticator(usize),
@@ -257,6 +259,7 @@ impl<'a> Supervisor<'a> {
                     self.take_calls(index);
                 }
                 Source::Recount => self.recount.hear(&self.config, &mut self.memory.usage),
+                Source::Shared => self.hear_shared(),
                 Source::Signals => self.hear_signals()?,
             }
         }
@@ -307,6 +310,9 @@ impl<'a> Supervisor<'a> {
         }
         for (index, channel) in self.memory.helpers.channels() {
             poll.add(Source::Pages(index), channel, PollFlags::IN);
+        }
+        if let Some(channel) = self.memory.shared.as_ref().and_then(SharedState::channel) {
+            poll.add(Source::Shared, channel, PollFlags::IN);
         }
         for (index, generation) in self.generations.iter().enumerate() {
             for (keeper, helper) in generation.keepers.iter().enumerate() {

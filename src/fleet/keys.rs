@@ -18,6 +18,9 @@ pub(super) const RENEW: &str = include_str!("scripts/renew.lua");
 pub(super) const FREED: &str = "local at = tonumber(redis.call('TIME')[1]) - tonumber(ARGV[1])
 return redis.call('SET', KEYS[1], at, 'EX', ARGV[2])";
 
+/// Adds to orders to end sessions, and lists them.
+pub(super) const KICKS: &str = include_str!("scripts/kicks.lua");
+
 /// The names of one fleet.
 #[derive(Clone, Debug)]
 pub(super) struct Keys(String);
@@ -52,5 +55,10 @@ impl Keys {
     /// The sessions of an account.
     pub(super) fn sessions(&self, account: &str) -> String {
         format!("{}sessions:{account}", self.0)
+    }
+
+    /// The orders to end sessions.
+    pub(super) fn kicks(&self) -> String {
+        format!("{}kicks", self.0)
     }
 }

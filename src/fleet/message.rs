@@ -1,5 +1,5 @@
-//! What the daemon and the authenticator say to the process at the store, and what the
-//! authenticator hears from it.
+//! What the daemon and the authenticator say to the process at the store, and what they
+//! hear from it.
 
 use std::net::IpAddr;
 
@@ -28,6 +28,8 @@ pub enum ToState {
         /// The account.
         account: String,
     },
+    /// Sessions are to end at all servers.
+    Kick(Kicked),
     /// An operator has freed an account or an address.
     Free(Target),
 }
@@ -36,8 +38,36 @@ codec!(enum ToState {
     1 => Caller(caller),
     2 => Began { tag, account },
     3 => Ended { tag, account },
-    4 => Free(target),
+    4 => Kick(whom),
+    5 => Free(target),
 });
+
+/// To the daemon.
+#[derive(Debug, PartialEq, Eq)]
+pub enum FromState {
+    /// Sessions that another server wants ended.
+    Kick {
+        /// Which.
+        whom: Kicked,
+        /// How long ago that was, in milliseconds: later sessions stay.
+        age: u64,
+    },
+}
+
+codec!(enum FromState {
+    1 => Kick { whom, age },
+});
+
+/// Whose sessions are to end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kicked {
+    /// Those of a user.
+    User(String),
+    /// Those from an address.
+    Address(IpAddr),
+}
+
+codec!(enum Kicked { 1 => User(name), 2 => Address(address) });
 
 /// A question of the authenticator.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,16 +1,17 @@
 //! What the process at the store knows of this server, and has yet to say there: it
 //! outlives each connection, so that nothing is lost that was counted without the store.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use redis::Cmd;
 
-use super::keys::{BEGIN, FREED, Keys, LOGINS, RENEW};
-use super::message::{Attempt, Said, What};
+use super::keys::{BEGIN, FREED, KICKS, Keys, LOGINS, RENEW};
+use super::message::{Attempt, FromState, Kicked, Said, What};
 use super::reply::{self, ReplyError};
 use super::store::{Store, StoreError};
 use crate::ipc::orders::Tag;
+use crate::text::hex;
 use crate::users::throttle::shared::LoginState;
 use crate::users::throttle::{KNOWN, LONGEST, Limits, MEMORY, Target, WHOLE_ADDRESS};
 
@@ -20,6 +21,10 @@ const RENEW_EVERY: Duration = Duration::from_secs(10);
 
 /// Sessions that are renewed by one command.
 const AT_ONCE: usize = 256;
+
+/// How long orders to end sessions last, and the most of them.
+const KICKS_LAST: Duration = Duration::from_secs(600);
+const MOST_KICKS: usize = 256;
 
 /// How long it is known that an operator has freed somebody: as long as failures are.
 const FREED_LASTS: u64 = 2 * MEMORY;
@@ -33,6 +38,7 @@ enum Step {
     Freed,
     Merge,
     Renew,
+    Kicks,
 }
 
 /// A session of this server.
@@ -57,6 +63,10 @@ pub(super) struct Model {
     /// Failures that the store has not counted.
     failures: HashMap<Attempt, u32>,
     freed: Vec<(Target, Instant)>,
+    /// Orders for the others.
+    orders: Vec<(String, Instant)>,
+    /// Orders that were followed here, or given.
+    seen: HashSet<String>,
 }
 
 impl Model {
@@ -71,6 +81,8 @@ impl Model {
             renew_at: Instant::now(),
             failures: HashMap::new(),
             freed: Vec::new(),
+            orders: Vec::new(),
+            seen: HashSet::new(),
         }
     }
 
@@ -88,6 +100,17 @@ impl Model {
         self.sessions.remove(&tag);
         self.ended.push((tag, account));
         self.ended.truncate(MOST_WAITING);
+    }
+
+    /// Sessions are to end everywhere.
+    pub(super) fn kick(&mut self, whom: &Kicked) {
+        let mut random = [0; reply::ORDER / 2];
+        if self.orders.len() >= MOST_KICKS || getrandom::fill(&mut random).is_err() {
+            return;
+        }
+        let order = reply::write_order(&hex(&random), whom);
+        self.seen.insert(order.clone());
+        self.orders.push((order, Instant::now()));
     }
 
     /// An operator has freed somebody.
@@ -163,21 +186,34 @@ impl Model {
 
     /// Whether something waits to be said.
     pub(super) fn is_stale(&self) -> bool {
-        let waits = !self.failures.is_empty() || !self.ended.is_empty() || !self.freed.is_empty();
+        let waits = !self.failures.is_empty()
+            || !self.ended.is_empty()
+            || !self.orders.is_empty()
+            || !self.freed.is_empty();
         waits || self.sessions.values().any(|session| !session.is_in)
     }
 
-    /// Says all that waits. What the store has no room for waits on; the first such
-    /// refusal is the result then.
-    pub(super) fn exchange(&mut self, store: &mut Store) -> Result<(), StoreError> {
-        store.ping()?;
+    /// Says all that waits, and hears what concerns this server. What the store has no
+    /// room for waits on; the first such refusal is the result then.
+    pub(super) fn exchange(
+        &mut self,
+        store: &mut Store,
+        hear: &mut impl FnMut(FromState),
+    ) -> Result<(), StoreError> {
         let mut refused = Ok(());
-        for step in [Step::Ended, Step::Freed, Step::Merge, Step::Renew] {
+        for step in [
+            Step::Ended,
+            Step::Freed,
+            Step::Merge,
+            Step::Renew,
+            Step::Kicks,
+        ] {
             let taken = match step {
                 Step::Ended => self.say_ended(store),
                 Step::Freed => self.say_freed(store),
                 Step::Merge => self.merge(store),
                 Step::Renew => self.renew(store),
+                Step::Kicks => self.kicks(store, hear),
             };
             match taken {
                 Err(e) if !e.is_refusal() => return Err(e),
@@ -246,6 +282,33 @@ impl Model {
         }
         if is_due {
             self.renew_at = Instant::now() + RENEW_EVERY;
+        }
+        Ok(())
+    }
+
+    fn kicks(
+        &mut self,
+        store: &mut Store,
+        hear: &mut impl FnMut(FromState),
+    ) -> Result<(), StoreError> {
+        let mut command = script(KICKS, &[self.keys.kicks()]);
+        command.arg(millis(KICKS_LAST)).arg(MOST_KICKS);
+        let orders = reply::orders(&store.ask(&command)?).ok_or(ReplyError::Garbage)?;
+        let is_new = |order: &&(String, u64, Kicked)| !self.seen.contains(&order.0);
+        for (_, age, whom) in orders.iter().filter(is_new).cloned() {
+            hear(FromState::Kick { whom, age });
+        }
+        if self.seen.len() > 4 * MOST_KICKS {
+            self.seen.clear();
+        }
+        self.seen
+            .extend(orders.into_iter().map(|(order, ..)| order));
+        if !self.orders.is_empty() {
+            for (order, at) in &self.orders {
+                command.arg(order).arg(millis(at.elapsed()));
+            }
+            store.ask(&command)?;
+            self.orders.clear();
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::event::PollFlags;
 
 use super::keys::Keys;
-use super::message::{Answer, Question, ToState};
+use super::message::{Answer, FromState, Question, ToState};
 use super::model::Model;
 use super::store::{Access, Store, StoreError};
 use crate::config::SharedState;
@@ -22,7 +22,7 @@ use crate::sandbox::{Reach, Sandbox, lookup_directories, place};
 use crate::users::Identity;
 use crate::users::throttle::{self, Limits};
 
-/// How often the store is asked whether it is there.
+/// How often the store is asked what others have said.
 const TICK: Duration = Duration::from_millis(500);
 
 /// The first pause before a new connection, and the longest.
@@ -75,7 +75,7 @@ pub fn spawn(
     identity: Option<&Identity>,
     sandbox: &Sandbox,
     figures: &Figures,
-) -> Result<Helper<ToState>, String> {
+) -> Result<Helper<ToState, FromState>, String> {
     let Start { settings, .. } = start;
     let is_name = settings.host.parse::<IpAddr>().is_err();
     let reach = if is_name { Reach::Names } else { Reach::Tcp };
@@ -151,7 +151,7 @@ impl<'a> Worker<'a> {
     }
 
     /// Serves until the daemon has no use for it.
-    fn serve(&mut self, daemon: &Pipe<(), ToState>) -> io::Result<()> {
+    fn serve(&mut self, daemon: &Pipe<FromState, ToState>) -> io::Result<()> {
         loop {
             let due = match self.store {
                 Some(_) => self.exchange_at,
@@ -167,18 +167,19 @@ impl<'a> Worker<'a> {
                     Source::Callers => self.answer()?,
                 }
             }
-            self.act();
+            self.act(daemon)?;
         }
     }
 
     /// Takes all that the daemon has said; whether it goes on.
-    fn hear(&mut self, daemon: &Pipe<(), ToState>) -> io::Result<bool> {
+    fn hear(&mut self, daemon: &Pipe<FromState, ToState>) -> io::Result<bool> {
         loop {
             match daemon.try_receive() {
                 Ok(None) => return Ok(false),
                 Ok(Some(ToState::Caller(caller))) => self.callers.add(caller)?,
                 Ok(Some(ToState::Began { tag, account })) => self.model.begin(tag, account),
                 Ok(Some(ToState::Ended { tag, account })) => self.model.end(tag, account),
+                Ok(Some(ToState::Kick(whom))) => self.model.kick(&whom),
                 Ok(Some(ToState::Free(target))) => self.model.free(target),
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(true),
                 Err(e) => return Err(e),
@@ -210,20 +211,23 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
-    /// Connects, or says what there is, if that is due.
-    fn act(&mut self) {
+    /// Connects, or says and hears what there is, if that is due.
+    fn act(&mut self, daemon: &Pipe<FromState, ToState>) -> io::Result<()> {
         if self.store.is_none() && Instant::now() >= self.connect_at {
             self.connect();
         }
+        let mut heard = Vec::new();
+        let mut hear = |news| heard.push(news);
         if let Some(store) = &mut self.store {
             let is_due = Instant::now() >= self.exchange_at;
             // Where the store refuses something, it is asked again later.
             if is_due || self.model.is_stale() && !self.is_refused {
                 self.exchange_at = Instant::now() + TICK;
-                let exchanged = self.model.exchange(store);
+                let exchanged = self.model.exchange(store, &mut hear);
                 self.note(exchanged);
             }
         }
+        heard.iter().try_for_each(|news| daemon.send(news))
     }
 
     fn connect(&mut self) {

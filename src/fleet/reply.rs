@@ -3,6 +3,8 @@
 
 use redis::{Parser, Value};
 
+use super::message::Kicked;
+use crate::users::account::MAX_NAME;
 use crate::users::throttle::shared::{Failures, LoginState};
 
 /// The most failures that count.
@@ -10,6 +12,9 @@ const MAX_FAILURES: i64 = 1_000_000_000;
 
 /// The longest reply, in bytes.
 pub const MAX_REPLY: u64 = 1 << 20;
+
+/// The length of the random part of an order, in hexadecimal digits.
+pub const ORDER: usize = 16;
 
 /// Why a reply is of no use.
 #[derive(Debug, thiserror::Error)]
@@ -57,11 +62,6 @@ pub fn is_done(reply: &Value) -> bool {
     *reply == Value::Okay
 }
 
-/// Whether a reply is that to a ping.
-pub fn is_pong(reply: &Value) -> bool {
-    matches!(reply, Value::SimpleString(text) if text == "PONG")
-}
-
 /// What the store knows of a login; `longest` is the longest block, in seconds.
 pub fn login(reply: &Value, longest: u64) -> Option<LoginState> {
     let [
@@ -99,6 +99,47 @@ pub fn yes_or_no(reply: &Value) -> Option<bool> {
     }
 }
 
+/// The orders of a reply that can be read, each with its age in milliseconds.
+pub fn orders(reply: &Value) -> Option<Vec<(String, u64, Kicked)>> {
+    let Value::Array(items) = reply else {
+        return None;
+    };
+    let order = |pair: &[Value]| {
+        let [order, Value::Int(age)] = pair else {
+            return None;
+        };
+        let (order, whom) = read_order(text(order)?)?;
+        Some((order.to_owned(), u64::try_from(*age).ok()?, whom))
+    };
+    Some(items.chunks(2).filter_map(order).collect())
+}
+
+/// An order as the store has it.
+pub fn write_order(random: &str, whom: &Kicked) -> String {
+    match whom {
+        Kicked::User(name) => format!("{random} user {name}"),
+        Kicked::Address(address) => format!("{random} address {address}"),
+    }
+}
+
+fn read_order(order: &str) -> Option<(&str, Kicked)> {
+    let (random, whom) = order.split_once(' ')?;
+    let is_digit = |c: u8| c.is_ascii_hexdigit();
+    let is_random = random.len() == ORDER && random.bytes().all(is_digit);
+    let whom = match whom.split_once(' ').filter(|_| is_random)? {
+        ("user", name) if is_name(name) => Kicked::User(name.to_owned()),
+        ("address", address) => Kicked::Address(address.parse().ok()?),
+        _ => return None,
+    };
+    Some((order, whom))
+}
+
+/// Whether a text may be the name of a user.
+pub fn is_name(text: &str) -> bool {
+    let is_text = |c: char| !c.is_control();
+    (1..=MAX_NAME).contains(&text.len()) && text.chars().all(is_text)
+}
+
 fn numbers<const N: usize>(reply: &Value) -> Option<[i64; N]> {
     let Value::Array(items) = reply else {
         return None;
@@ -115,6 +156,14 @@ fn flag(number: i64) -> Option<bool> {
     match number {
         0 => Some(false),
         1 => Some(true),
+        _ => None,
+    }
+}
+
+fn text(value: &Value) -> Option<&str> {
+    match value {
+        Value::BulkString(bytes) => str::from_utf8(bytes).ok(),
+        Value::SimpleString(text) => Some(text),
         _ => None,
     }
 }
@@ -148,6 +197,27 @@ mod tests {
     }
 
     #[test]
+    fn orders_are_read_as_written_and_others_left_out() {
+        let random = "0123456789abcdef";
+        for whom in [
+            Kicked::User("ann".to_owned()),
+            Kicked::Address("2001:db8::1".parse().expect("address")),
+        ] {
+            let order = write_order(random, &whom);
+            assert_eq!(read_order(&order), Some((order.as_str(), whom)));
+        }
+        for wrong in [
+            "",
+            "x user ann",
+            "0123456789abcdef all",
+            "0123456789abcdef user ",
+            "0123456789abcdef user a\nb",
+        ] {
+            assert_eq!(read_order(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
     fn a_reply_without_an_end_takes_no_more_than_its_bound() {
         let endless = std::io::repeat(b'x');
         let begin = &b"+"[..];
@@ -162,7 +232,7 @@ mod tests {
         #[test]
         fn any_bytes_are_read_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..128)) {
             if let Ok(reply) = read(&bytes[..]) {
-                let _ = (login(&reply, 1), yes_or_no(&reply));
+                let _ = (login(&reply, 1), yes_or_no(&reply), orders(&reply));
             }
         }
     }

@@ -185,15 +185,7 @@ impl Store {
         Ok(reply::accepted(reply)?)
     }
 
-    /// Whether it is still there.
-    pub(super) fn ping(&mut self) -> Result<(), StoreError> {
-        match reply::is_pong(&self.ask(&redis::cmd("PING"))?) {
-            true => Ok(()),
-            false => Err(ReplyError::Garbage.into()),
-        }
-    }
-
-    /// Sends a command that is to be answered by `OK`.
+    /// The same for a command that is to be answered by `OK`.
     pub(super) fn done(&mut self, command: &Cmd) -> Result<(), StoreError> {
         match reply::is_done(&self.ask(command)?) {
             true => Ok(()),

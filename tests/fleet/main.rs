@@ -15,6 +15,7 @@ mod common;
 mod blocks;
 mod failing;
 mod hostile;
+mod kicks;
 mod process;
 mod sessions;
 mod store;

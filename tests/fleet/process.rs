@@ -86,8 +86,11 @@ fn a_user_of_the_store_needs_no_other_commands() {
     crate::store::fail(&a, "bob", 3);
     b.connect()
         .expect_reason("LOGIN bob b", crate::store::BLOCKED);
-    let _client = log_in(&b, "ann a");
+    let control = crate::store::beside(&a, "control");
+    let mut client = log_in(&b, "ann a");
     a.connect().expect_reason("LOGIN ann a", crate::store::FULL);
+    crate::store::tfd(&["kick", "--control", &control, "--user", "ann"]);
+    client.expect_closed();
     crate::store::tfd(&[
         "unblock",
         "--config",

@@ -5,6 +5,7 @@ use super::Supervisor;
 use crate::daemon::generation::Generation;
 use crate::daemon::helpers::control::view::View;
 use crate::daemon::helpers::control::{Asked, End, Kind, Source};
+use crate::daemon::shared::SharedState;
 use crate::fleet::message::ToState;
 use crate::ipc::orders::Order;
 
@@ -15,6 +16,7 @@ impl Supervisor<'_> {
             Source::Endpoint(kind) => self.answer(kind),
             Source::Responder(index) => match self.control.hear(index) {
                 Some(Asked::End(end)) => self.end_session(end),
+                Some(Asked::Elsewhere(whom)) => self.share(ToState::Kick(whom)),
                 Some(Asked::Free(target)) => self.share(ToState::Free(target)),
                 None => {}
             },
@@ -47,7 +49,7 @@ impl Supervisor<'_> {
             logins: self.generations.last().map_or(&[], Generation::logins),
             blocked: blocked.as_deref(),
             published: &published,
-            shares: self.memory.shared.is_some(),
+            shared: self.memory.shared.as_ref().map(SharedState::is_reached),
             root: root.filter(|_| self.config.proxy().is_none()),
             limit: self.registry.slots(),
             process: std::process::id(),
@@ -67,7 +69,7 @@ impl Supervisor<'_> {
     }
 
     /// Has the session ended that a responder names, if it is still that one.
-    fn end_session(&self, End { slot, key }: End) {
+    pub(super) fn end_session(&self, End { slot, key }: End) {
         let connection = self.registry.get(slot);
         let Some(connection) = connection.filter(|of| of.arrived.key == key) else {
             return;

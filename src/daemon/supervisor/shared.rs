@@ -1,6 +1,12 @@
-//! The daemon and the state that several servers share: it reports sessions.
+//! The daemon and the state that several servers share: it reports sessions, and
+//! follows what others have said.
+
+use std::time::Duration;
 
 use super::Supervisor;
+use crate::daemon::helpers::control::End;
+use crate::daemon::registry::Connection;
+use crate::fleet::message::{FromState, Kicked};
 use crate::ipc::orders::Tag;
 
 impl Supervisor<'_> {
@@ -34,6 +40,32 @@ impl Supervisor<'_> {
         match connection.session {
             Some(_) => shared.began(tag, account),
             None => shared.not_begun(tag, account),
+        }
+    }
+
+    /// Follows what the other servers have said.
+    pub(super) fn hear_shared(&mut self) {
+        while let Some(news) = self.memory.shared.as_ref().and_then(|of| of.service.news()) {
+            match news {
+                FromState::Kick { whom, age } => self.end_sessions_of(&whom, age),
+            }
+        }
+    }
+
+    /// Ends the sessions that another server has wanted ended so many milliseconds ago.
+    fn end_sessions_of(&self, whom: &Kicked, age: u64) {
+        let age = Duration::from_millis(age);
+        let is_meant = |connection: &Connection| match whom {
+            Kicked::User(name) => connection.user.as_ref() == Some(name),
+            Kicked::Address(address) => {
+                connection.client().ip().to_canonical() == address.to_canonical()
+            }
+        };
+        let all = self.registry.all().into_iter();
+        let meant = all.filter(|(_, of)| of.since.elapsed() >= age && is_meant(of));
+        for (slot, connection) in meant {
+            let key = connection.arrived.key;
+            self.end_session(End { slot, key });
         }
     }
 }

@@ -1,7 +1,8 @@
 //! The control socket and the metrics. The daemon accepts each client and forks a
 //! responder for it, which sees the daemon's tables as they are at that moment.
-//! All that the daemon ever hears from a responder is which session to end, and whom
-//! an operator has freed; and only from one that answers an operator.
+//! All that the daemon ever hears from a responder is whose session to end, here and at
+//! the servers that share its state, and whom an operator has freed; and only from one
+//! that answers an operator.
 
 mod endpoint;
 pub mod metrics;
@@ -19,6 +20,7 @@ use std::time::Instant;
 use crate::config::{Config, DEFAULT_CONTROL, Local};
 use crate::daemon::helpers::control::endpoint::Endpoint;
 use crate::daemon::helpers::control::view::{Live, View};
+use crate::fleet::message::Kicked;
 use crate::ipc::Helper;
 use crate::ipc::codec::codec;
 use crate::sandbox::Sandbox;
@@ -94,11 +96,13 @@ codec!(struct End { slot, key });
 pub enum Asked {
     /// The end of a session.
     End(End),
+    /// The end of sessions at the other servers.
+    Elsewhere(Kicked),
     /// That the other servers free somebody.
     Free(Target),
 }
 
-codec!(enum Asked { 1 => End(end), 2 => Free(target) });
+codec!(enum Asked { 1 => End(end), 2 => Elsewhere(whom), 3 => Free(target) });
 
 /// What another configuration changes: a new endpoint, or none; the outer `None`
 /// if the open one stays.

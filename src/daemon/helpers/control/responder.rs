@@ -11,6 +11,8 @@ use crate::daemon::helpers::control::request::{MAX_LINE, Request, Whom};
 use crate::daemon::helpers::control::view::View;
 use crate::daemon::helpers::control::{Asked, End, report};
 use crate::daemon::registry::Connection;
+use crate::fleet::message::Kicked;
+use crate::fleet::reply::is_name;
 use crate::ipc::Pipe;
 use crate::users::throttle::Target;
 
@@ -59,6 +61,7 @@ fn read_request(mut stream: &UnixStream) -> io::Result<Option<Request>> {
 
 /// Ends sessions and waits for their end.
 fn kick(view: &View<'_>, whom: &Whom, daemon: &Pipe<Asked, ()>) -> io::Result<(u8, String)> {
+    let elsewhere = kick_elsewhere(view, whom, daemon)?;
     let is_meant = |(slot, connection): &(u32, &Connection)| match whom {
         Whom::Slot(of) => slot == of,
         Whom::User(user) => connection.user.as_ref() == Some(user),
@@ -69,8 +72,12 @@ fn kick(view: &View<'_>, whom: &Whom, daemon: &Pipe<Asked, ()>) -> io::Result<(u
     let all = view.registry.all().into_iter();
     let meant: Vec<_> = all.filter(is_meant).filter(lasts).collect();
     if meant.is_empty() {
-        return Ok((1, "no session matches\n".to_owned()));
+        return Ok(match elsewhere {
+            Some(note) => (0, format!("no session matches here{note}\n")),
+            None => (1, "no session matches\n".to_owned()),
+        });
     }
+    let elsewhere = elsewhere.unwrap_or_default();
     for (slot, connection) in &meant {
         let key = connection.arrived.key;
         daemon.send(&Asked::End(End { slot: *slot, key }))?;
@@ -83,17 +90,39 @@ fn kick(view: &View<'_>, whom: &Whom, daemon: &Pipe<Asked, ()>) -> io::Result<(u
     let ended = meant.len() - left;
     let s = if ended == 1 { "" } else { "s" };
     Ok(match left {
-        0 => (0, format!("ended {ended} session{s}\n")),
+        0 => (0, format!("ended {ended} session{s}{elsewhere}\n")),
         _ => (
             1,
-            format!("ended {ended} session{s}, {left} still running\n"),
+            format!("ended {ended} session{s}, {left} still running{elsewhere}\n"),
         ),
     })
 }
 
+/// Has the other servers end their sessions, too; what the operator reads of that.
+fn kick_elsewhere(
+    view: &View<'_>,
+    whom: &Whom,
+    daemon: &Pipe<Asked, ()>,
+) -> io::Result<Option<&'static str>> {
+    let whom = match whom {
+        Whom::User(name) if is_name(name) => Kicked::User(name.clone()),
+        Whom::Address(address) => Kicked::Address(*address),
+        _ => return Ok(None),
+    };
+    let Some(is_reached) = view.shared else {
+        return Ok(None);
+    };
+    daemon.send(&Asked::Elsewhere(whom))?;
+    Ok(Some(if is_reached {
+        "; other servers end theirs"
+    } else {
+        "; other servers do once the shared state is reached again"
+    }))
+}
+
 /// Has the other servers free somebody.
 fn free(view: &View<'_>, target: Target, daemon: &Pipe<Asked, ()>) -> io::Result<(u8, String)> {
-    if !view.shares {
+    if view.shared.is_none() {
         return Ok((1, "no state is shared with other servers\n".to_owned()));
     }
     daemon.send(&Asked::Free(target))?;

@@ -33,8 +33,8 @@ pub struct View<'a> {
     pub blocked: Option<&'a Path>,
     /// What services publish.
     pub published: &'a [Published],
-    /// Whether several servers share their state.
-    pub shares: bool,
+    /// Whether the store that several servers share is reached, if there is one.
+    pub shared: Option<bool>,
     /// The directory that clients see, if there is one.
     pub root: Option<&'a Path>,
     /// The most connections.
