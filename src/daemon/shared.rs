@@ -1,6 +1,6 @@
-//! The daemon's end of the state that several servers share: which sessions run, and
-//! whose are to end, to and from the process at the store. What has no room in its queue
-//! waits here; the daemon never does.
+//! The daemon's end of the state that several servers share: which sessions run, what is
+//! stored, and whose sessions are to end, to and from the process at the store. What has
+//! no room in its queue waits here; the daemon never does.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -11,17 +11,21 @@ use nix::unistd::Pid;
 
 use crate::config::Config;
 use crate::fleet::asker::ToStore;
-use crate::fleet::message::{Answer, FromState, Question, ToState};
+use crate::fleet::message::{Answer, FromState, MOST_COUNTERS, Question, ToState};
 use crate::fleet::process::{FIGURES, Start, spawn};
 use crate::ipc::figures::Figures;
 use crate::ipc::orders::Tag;
 use crate::ipc::{Pipe, Service, pipe};
 use crate::sandbox::Sandbox;
+use crate::store::usage::{Counter, Usage};
 use crate::text::hex;
 use crate::users::Identity;
 
 /// How soon to try again where the queue was full.
 const RETRY: Duration = Duration::from_millis(20);
+
+/// How often what is stored is published.
+const PUBLISH: Duration = Duration::from_millis(500);
 
 /// Messages that wait, at most: a process that takes none for so long is ended.
 const MOST_WAITING: usize = 1 << 20;
@@ -41,6 +45,7 @@ pub struct SharedState {
     sessions: HashMap<u32, (Tag, String)>,
     waiting: VecDeque<ToState>,
     retry_at: Option<Instant>,
+    publish_at: Option<Instant>,
 }
 
 impl SharedState {
@@ -77,6 +82,7 @@ impl SharedState {
             sessions: HashMap::new(),
             waiting: VecDeque::new(),
             retry_at: None,
+            publish_at: Some(Instant::now()),
         })
     }
 
@@ -126,6 +132,7 @@ impl SharedState {
         let sessions = self.sessions.values().cloned();
         let began = |(tag, account)| ToState::Began { tag, account };
         self.waiting.extend(sessions.map(began));
+        self.publish_at = Some(Instant::now());
         self.flush();
     }
 
@@ -166,6 +173,17 @@ impl SharedState {
         }
     }
 
+    /// Says what this server has counted on disk.
+    pub fn say_counted(&mut self, counted: &[(Counter, u64)]) {
+        let mut parts = counted.chunks(MOST_COUNTERS).peekable();
+        while let Some(part) = parts.next() {
+            self.say(ToState::Counted {
+                counts: part.to_vec(),
+                is_last: parts.peek().is_none(),
+            });
+        }
+    }
+
     /// Says something to the process, or once it has room.
     pub fn say(&mut self, message: ToState) {
         self.waiting.push_back(message);
@@ -187,14 +205,22 @@ impl SharedState {
 
     /// When [`SharedState::act_if_due`] or [`SharedState::restart_if_due`] has something
     /// to do.
-    pub fn due(&self) -> Option<Instant> {
-        let due = [self.service.due(), self.retry_at];
+    pub fn due(&self, publishes: bool) -> Option<Instant> {
+        let publish_at = self.publish_at.filter(|_| publishes);
+        let due = [self.service.due(), self.retry_at, publish_at];
         due.into_iter().flatten().min()
     }
 
-    /// Says what waits, once that is due.
-    pub fn act_if_due(&mut self) {
-        if self.retry_at.is_some_and(|at| Instant::now() >= at) {
+    /// Publishes what is stored, and says what waits, once that is due.
+    pub fn act_if_due(&mut self, usage: Option<&Usage>) {
+        let now = Instant::now();
+        if let Some(usage) = usage.filter(|_| self.publish_at.is_none_or(|at| now >= at)) {
+            self.publish_at = Some(now + PUBLISH);
+            for part in usage.used().chunks(MOST_COUNTERS) {
+                self.say(ToState::Usage(part.to_vec()));
+            }
+        }
+        if self.retry_at.is_some_and(|at| now >= at) {
             self.flush();
         }
     }

@@ -218,9 +218,8 @@ impl<'a> Supervisor<'a> {
     /// One wait and what it brings.
     fn wait_and_act(&mut self) -> io::Result<()> {
         if self.stop.is_none() {
+            self.count_if_due();
             let (config, identities) = (&self.config, self.identities.as_ref());
-            self.recount
-                .begin_if_due(config, identities, &self.sandbox, &self.memory.usage);
             let killed = self.registry.counters.killed;
             self.recount
                 .sweep_if_due(config, identities, &self.sandbox, killed);
@@ -258,7 +257,7 @@ impl<'a> Supervisor<'a> {
                     self.hear_own_logins(index);
                     self.take_calls(index);
                 }
-                Source::Recount => self.recount.hear(&self.config, &mut self.memory.usage),
+                Source::Recount => self.hear_count(),
                 Source::Shared => self.hear_shared(),
                 Source::Signals => self.hear_signals()?,
             }
@@ -278,7 +277,7 @@ impl<'a> Supervisor<'a> {
         let uploads = self.memory.uploads.as_ref();
         let uploads = uploads.and_then(|uploads| uploads.service.due());
         let shared = self.memory.shared.as_ref();
-        let shared = shared.and_then(SharedState::due);
+        let shared = shared.and_then(|shared| shared.due(self.recount.counts()));
         let helpers = self.memory.helpers.due();
         let killed = self.registry.counters.killed;
         let sweep = self.recount.sweep_due(killed);

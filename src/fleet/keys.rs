@@ -21,6 +21,12 @@ return redis.call('SET', KEYS[1], at, 'EX', ARGV[2])";
 /// Adds to orders to end sessions, and lists them.
 pub(super) const KICKS: &str = include_str!("scripts/kicks.lua");
 
+/// Adds up what is stored.
+pub(super) const USAGE: &str = include_str!("scripts/usage.lua");
+
+/// Replaces that by a count.
+pub(super) const COUNTED: &str = include_str!("scripts/counted.lua");
+
 /// The names of one fleet.
 #[derive(Clone, Debug)]
 pub(super) struct Keys(String);
@@ -60,5 +66,20 @@ impl Keys {
     /// The orders to end sessions.
     pub(super) fn kicks(&self) -> String {
         format!("{}kicks", self.0)
+    }
+
+    /// What is stored.
+    pub(super) fn usage(&self) -> String {
+        format!("{}usage", self.0)
+    }
+
+    /// What a server has added to that.
+    pub(super) fn added(&self, server: &str) -> String {
+        format!("{}added:{server}", self.0)
+    }
+
+    /// Which server counts what is stored.
+    pub(super) fn recount(&self) -> String {
+        format!("{}recount", self.0)
     }
 }

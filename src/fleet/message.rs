@@ -6,8 +6,12 @@ use std::net::IpAddr;
 use crate::ipc::Pipe;
 use crate::ipc::codec::codec;
 use crate::ipc::orders::Tag;
+use crate::store::usage::{Counter, Counts, Used};
 use crate::users::throttle::Target;
 use crate::users::throttle::shared::LoginState;
+
+/// The most counters in one message: a longer one would not fit into a channel.
+pub const MOST_COUNTERS: usize = 1024;
 
 /// From the daemon.
 #[derive(Debug)]
@@ -32,6 +36,17 @@ pub enum ToState {
     Kick(Kicked),
     /// An operator has freed an account or an address.
     Free(Target),
+    /// What is stored now, by this server's counters.
+    Usage(Vec<Used>),
+    /// May this server count what is stored?
+    MayCount,
+    /// It has, and this is a part of the result.
+    Counted {
+        /// The part.
+        counts: Counts,
+        /// Whether it is the last.
+        is_last: bool,
+    },
 }
 
 codec!(enum ToState {
@@ -40,6 +55,9 @@ codec!(enum ToState {
     3 => Ended { tag, account },
     4 => Kick(whom),
     5 => Free(target),
+    6 => Usage(used),
+    7 => MayCount,
+    8 => Counted { counts, is_last },
 });
 
 /// To the daemon.
@@ -52,10 +70,22 @@ pub enum FromState {
         /// How long ago that was, in milliseconds: later sessions stay.
         age: u64,
     },
+    /// What all servers have stored, without what this one has not published yet.
+    Usage(Counts),
+    /// Whether this server may count what is stored now.
+    MayCount(bool),
+    /// Whether a count is that of all servers from now on.
+    Counted(bool),
+    /// The store is gone: what this server has counted is its own.
+    CountedAlone,
 }
 
 codec!(enum FromState {
     1 => Kick { whom, age },
+    2 => Usage(used),
+    3 => MayCount(may),
+    4 => Counted(is_taken),
+    5 => CountedAlone,
 });
 
 /// Whose sessions are to end.
@@ -68,6 +98,10 @@ pub enum Kicked {
 }
 
 codec!(enum Kicked { 1 => User(name), 2 => Address(address) });
+
+codec!(enum Counter { 1 => All, 2 => User(uid) });
+
+codec!(struct Used { counter, added, stored });
 
 /// A question of the authenticator.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,5 +1,5 @@
 //! State that several servers share by a store, Redis or Valkey: failed logins, sessions
-//! of accounts, orders to end sessions. One process holds the connection
+//! of accounts, quotas in use, orders to end sessions. One process holds the connection
 //! ([`process`]); the authenticator asks it within a time limit ([`asker`]), the daemon
 //! never waits for it. What the store says is checked like every byte from outside, and
 //! can only add to what a server decides by itself.
@@ -11,3 +11,4 @@ mod model;
 pub mod process;
 pub mod reply;
 mod store;
+mod usage;

@@ -10,6 +10,7 @@ use super::keys::{BEGIN, FREED, KICKS, Keys, LOGINS, RENEW};
 use super::message::{Attempt, FromState, Kicked, Said, What};
 use super::reply::{self, ReplyError};
 use super::store::{Store, StoreError};
+use super::usage::Usage;
 use crate::ipc::orders::Tag;
 use crate::text::hex;
 use crate::users::throttle::shared::LoginState;
@@ -39,6 +40,7 @@ enum Step {
     Merge,
     Renew,
     Kicks,
+    Usage,
 }
 
 /// A session of this server.
@@ -52,9 +54,9 @@ struct Session {
 /// All of it.
 #[derive(Debug)]
 pub(super) struct Model {
-    keys: Keys,
+    pub(super) keys: Keys,
     /// What distinguishes this server from the others.
-    server: String,
+    pub(super) server: String,
     limits: Limits,
     sessions: HashMap<Tag, Session>,
     /// Those that the store may have, and that are over.
@@ -67,6 +69,7 @@ pub(super) struct Model {
     orders: Vec<(String, Instant)>,
     /// Orders that were followed here, or given.
     seen: HashSet<String>,
+    pub(super) usage: Usage,
 }
 
 impl Model {
@@ -83,6 +86,7 @@ impl Model {
             freed: Vec::new(),
             orders: Vec::new(),
             seen: HashSet::new(),
+            usage: Usage::default(),
         }
     }
 
@@ -182,6 +186,7 @@ impl Model {
     /// Takes note that the store may have lost everything.
     pub(super) fn is_connected(&mut self) {
         self.renew_at = Instant::now();
+        self.usage.is_connected();
     }
 
     /// Whether something waits to be said.
@@ -190,7 +195,7 @@ impl Model {
             || !self.ended.is_empty()
             || !self.orders.is_empty()
             || !self.freed.is_empty();
-        waits || self.sessions.values().any(|session| !session.is_in)
+        waits || self.sessions.values().any(|session| !session.is_in) || self.usage.is_stale()
     }
 
     /// Says all that waits, and hears what concerns this server. What the store has no
@@ -207,6 +212,7 @@ impl Model {
             Step::Merge,
             Step::Renew,
             Step::Kicks,
+            Step::Usage,
         ] {
             let taken = match step {
                 Step::Ended => self.say_ended(store),
@@ -214,6 +220,7 @@ impl Model {
                 Step::Merge => self.merge(store),
                 Step::Renew => self.renew(store),
                 Step::Kicks => self.kicks(store, hear),
+                Step::Usage => self.usage.exchange(&self.keys, &self.server, store, hear),
             };
             match taken {
                 Err(e) if !e.is_refusal() => return Err(e),
@@ -320,7 +327,7 @@ impl Model {
 }
 
 /// A call of a script with these keys.
-fn script(text: &str, keys: &[String]) -> Cmd {
+pub(super) fn script(text: &str, keys: &[String]) -> Cmd {
     let mut command = redis::cmd("EVAL");
     command.arg(text).arg(keys.len()).arg(keys);
     command

@@ -181,6 +181,11 @@ impl<'a> Worker<'a> {
                 Ok(Some(ToState::Ended { tag, account })) => self.model.end(tag, account),
                 Ok(Some(ToState::Kick(whom))) => self.model.kick(&whom),
                 Ok(Some(ToState::Free(target))) => self.model.free(target),
+                Ok(Some(ToState::Usage(used))) => self.model.usage.update(used),
+                Ok(Some(ToState::MayCount)) => self.model.usage.may_count(),
+                Ok(Some(ToState::Counted { counts, is_last })) => {
+                    self.model.usage.counted(counts, is_last);
+                }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(true),
                 Err(e) => return Err(e),
             }
@@ -218,13 +223,16 @@ impl<'a> Worker<'a> {
         }
         let mut heard = Vec::new();
         let mut hear = |news| heard.push(news);
-        if let Some(store) = &mut self.store {
-            let is_due = Instant::now() >= self.exchange_at;
-            // Where the store refuses something, it is asked again later.
-            if is_due || self.model.is_stale() && !self.is_refused {
-                self.exchange_at = Instant::now() + TICK;
-                let exchanged = self.model.exchange(store, &mut hear);
-                self.note(exchanged);
+        match &mut self.store {
+            None => self.model.usage.decide_alone(&mut hear),
+            Some(store) => {
+                let is_due = Instant::now() >= self.exchange_at;
+                // Where the store refuses something, it is asked again later.
+                if is_due || self.model.is_stale() && !self.is_refused {
+                    self.exchange_at = Instant::now() + TICK;
+                    let exchanged = self.model.exchange(store, &mut hear);
+                    self.note(exchanged);
+                }
             }
         }
         heard.iter().try_for_each(|news| daemon.send(news))

@@ -4,14 +4,15 @@
 use redis::{Parser, Value};
 
 use super::message::Kicked;
+use crate::store::usage::{Counter, Counts};
 use crate::users::account::MAX_NAME;
 use crate::users::throttle::shared::{Failures, LoginState};
 
 /// The most failures that count.
 const MAX_FAILURES: i64 = 1_000_000_000;
 
-/// The longest reply, in bytes.
-pub const MAX_REPLY: u64 = 1 << 20;
+/// The longest reply, in bytes: all counters of quotas.
+pub const MAX_REPLY: u64 = 4 << 20;
 
 /// The length of the random part of an order, in hexadecimal digits.
 pub const ORDER: usize = 16;
@@ -140,6 +141,45 @@ pub fn is_name(text: &str) -> bool {
     (1..=MAX_NAME).contains(&text.len()) && text.chars().all(is_text)
 }
 
+/// The version of what is stored, and if it is another than the one known, the counters
+/// that can be read.
+pub fn usage(reply: &Value) -> Option<(String, Option<Counts>)> {
+    let Value::Array(items) = reply else {
+        return None;
+    };
+    let (version, all) = match items.as_slice() {
+        [version] => (version, None),
+        [version, Value::Array(all)] => (version, Some(all)),
+        _ => return None,
+    };
+    let version = text(version).filter(|text| text.len() <= 64)?;
+    let counter = |pair: &[Value]| {
+        let [name, value] = pair else { return None };
+        let value: i64 = text(value)?.parse().ok()?;
+        Some((
+            read_counter(text(name)?)?,
+            u64::try_from(value).unwrap_or(0),
+        ))
+    };
+    let all = all.map(|all| all.chunks(2).filter_map(counter).collect());
+    Some((version.to_owned(), all))
+}
+
+/// The name of a counter in the store.
+pub fn write_counter(counter: Counter) -> String {
+    match counter {
+        Counter::All => "all".to_owned(),
+        Counter::User(uid) => format!("uid:{uid}"),
+    }
+}
+
+fn read_counter(name: &str) -> Option<Counter> {
+    match name {
+        "all" => Some(Counter::All),
+        name => Some(Counter::User(name.strip_prefix("uid:")?.parse().ok()?)),
+    }
+}
+
 fn numbers<const N: usize>(reply: &Value) -> Option<[i64; N]> {
     let Value::Array(items) = reply else {
         return None;
@@ -197,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn orders_are_read_as_written_and_others_left_out() {
+    fn orders_and_counters_are_read_as_written_and_others_left_out() {
         let random = "0123456789abcdef";
         for whom in [
             Kicked::User("ann".to_owned()),
@@ -214,6 +254,9 @@ mod tests {
             "0123456789abcdef user a\nb",
         ] {
             assert_eq!(read_order(wrong), None, "{wrong}");
+        }
+        for counter in [Counter::All, Counter::User(7)] {
+            assert_eq!(read_counter(&write_counter(counter)), Some(counter));
         }
     }
 
@@ -232,7 +275,7 @@ mod tests {
         #[test]
         fn any_bytes_are_read_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..128)) {
             if let Ok(reply) = read(&bytes[..]) {
-                let _ = (login(&reply, 1), yes_or_no(&reply), orders(&reply));
+                let _ = (login(&reply, 1), yes_or_no(&reply), orders(&reply), usage(&reply));
             }
         }
     }

@@ -16,6 +16,29 @@ const MAX_IDENTITIES: usize = 16_384;
 /// are added while they run.
 const SPARE: usize = 16;
 
+/// What quotas count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Counter {
+    /// All files beneath the root.
+    All,
+    /// Those of a system user.
+    User(u32),
+}
+
+/// The values of counters.
+pub type Counts = Vec<(Counter, u64)>;
+
+/// A counter, for servers that share what is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Used {
+    /// Which.
+    pub counter: Counter,
+    /// The bytes that the sessions of this server have added since it began.
+    pub added: i64,
+    /// The bytes that there are, as far as this server knows.
+    pub stored: u64,
+}
+
 /// The counters of all identities.
 #[derive(Debug)]
 pub struct Usage {
@@ -127,6 +150,32 @@ impl Usage {
         self.set(0, page::COUNTED, all.wrapping_sub(self.sum(page::ALL)))?;
         self.counted = counted;
         Ok(())
+    }
+
+    /// All counters of this server.
+    pub fn used(&self) -> Vec<Used> {
+        let all = Used {
+            counter: Counter::All,
+            added: self.sum(page::ALL).cast_signed(),
+            stored: self.stored(),
+        };
+        let of_user = |(uid, at): (&u32, &usize)| Used {
+            counter: Counter::User(*uid),
+            added: self.get(*at, page::OWN).cast_signed(),
+            stored: self.of(*uid).unwrap_or(0),
+        };
+        let mut used = vec![all];
+        used.extend(self.owners.iter().map(of_user));
+        used
+    }
+
+    /// Takes what counts for a counter beside what sessions of this server have added.
+    pub fn share(&mut self, counter: Counter, others: u64) -> io::Result<()> {
+        let at = match counter {
+            Counter::All => Some(0),
+            Counter::User(uid) => self.owners.get(&uid).copied(),
+        };
+        at.map_or(Ok(()), |at| self.set(at, page::COUNTED, others))
     }
 
     fn sum(&self, word: usize) -> u64 {

@@ -35,6 +35,7 @@ fn values_of_others_cost_nothing_but_those_values() {
         ("sessions:ann", &["ZADD", "99999999999999999", "somebody"]),
         ("sessions:bob", &["SET", "x"]),
         ("kicks", &["ZADD", "1", "\u{ff}"]),
+        ("usage", &["SET", "x"]),
     ] {
         let key = key(name);
         let words = [&[garbage[0], &key], &garbage[1..]].concat();

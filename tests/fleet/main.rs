@@ -17,6 +17,7 @@ mod failing;
 mod hostile;
 mod kicks;
 mod process;
+mod quotas;
 mod sessions;
 mod store;
 mod tls;

@@ -78,7 +78,7 @@ fn a_user_of_the_store_needs_no_other_commands() {
     let password = store.dir.path().join("password");
     fs::write(&password, crate::store::PASSWORD.replace(' ', "_")).expect("write");
     let url = format!("redis://tfd@127.0.0.1:{}/0", store.port);
-    let lines = store.shared_at(&url);
+    let lines = format!("quota = \"1G\"\n{}", store.shared_at(&url));
     let [mut a, mut b] = [(); 2].map(|()| crate::store::server(&lines));
     a.wait_for_log("shared state reached");
     b.wait_for_log("shared state reached");
@@ -97,6 +97,8 @@ fn a_user_of_the_store_needs_no_other_commands() {
         &crate::store::beside(&a, "tfd.toml"),
         "bob",
     ]);
+    a.signal(nix::sys::signal::Signal::SIGHUP);
+    a.wait_for_lines("counted what is stored", 2);
     for server in [&a, &b] {
         let log = server.log();
         let refused = log

@@ -2,6 +2,7 @@
 //! from time to time for parts of uploads that nobody resumes, and to repeat the
 //! count of what is stored, since others than sessions may change files, too. A count during which sessions changed something is dropped.
 
+use std::collections::HashMap;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,7 @@ use crate::config::Config;
 use crate::daemon::helpers::sweeper::{Report, Sweep};
 use crate::ipc::Pipe;
 use crate::sandbox::Sandbox;
-use crate::store::usage::Usage;
+use crate::store::usage::{Counter, Counts, Usage};
 use crate::users::Identities;
 
 /// How long a count is valid.
@@ -30,6 +31,10 @@ const SWEEP_EVERY: Duration = Duration::from_secs(6 * 3600);
 pub struct Recount {
     /// Whether anybody has a quota, so that sweeps count.
     counts: bool,
+    /// Whether the other servers were asked whether to count now.
+    has_asked: bool,
+    /// A count that they have, and that holds once they agree.
+    result: Option<HashMap<u32, u64>>,
     sweep: Option<Sweep>,
     changes: u64,
     next: Option<Instant>,
@@ -125,7 +130,20 @@ impl Recount {
 
     /// When the next sweep is due, unless one is in progress.
     pub fn due(&self) -> Option<Instant> {
-        self.next.filter(|_| self.sweep.is_none())
+        self.next
+            .filter(|_| self.sweep.is_none() && !self.has_asked)
+    }
+
+    /// Whether sweeps count.
+    pub fn counts(&self) -> bool {
+        self.counts
+    }
+
+    /// Whether it is time to ask the other servers whether to count now.
+    pub fn asks_if_due(&mut self) -> bool {
+        let is_due = self.due().is_some_and(|due| Instant::now() >= due);
+        self.has_asked |= is_due;
+        is_due
     }
 
     /// The source of reports.
@@ -141,11 +159,26 @@ impl Recount {
         sandbox: &Sandbox,
         usage: &Usage,
     ) {
-        if self.due().is_none_or(|due| Instant::now() < due) {
+        if self.due().is_some_and(|due| Instant::now() >= due) {
+            self.begin(self.counts, config, identities, sandbox, usage);
+        }
+    }
+
+    /// Begins a sweep now, and whether it counts.
+    pub fn begin(
+        &mut self,
+        counts: bool,
+        config: &Config,
+        identities: Option<&Identities>,
+        sandbox: &Sandbox,
+        usage: &Usage,
+    ) {
+        self.has_asked = false;
+        if self.sweep.is_some() {
             return;
         }
         self.changes = usage.changes();
-        match Sweep::start(config, identities, sandbox, self.counts) {
+        match Sweep::start(config, identities, sandbox, counts) {
             Ok(sweep) => self.sweep = Some(sweep),
             Err(e) => {
                 log::error!(error:% = e; "can't sweep and count what is stored");
@@ -156,24 +189,63 @@ impl Recount {
 
     /// Reads reports of the sweep in progress.
     pub fn hear(&mut self, config: &Config, usage: &mut Usage) {
+        let Some(counted) = self.result(config, usage) else {
+            return;
+        };
+        if take_over(usage, counted).is_err() {
+            self.next = Some(Instant::now() + AGAIN);
+        }
+    }
+
+    /// The same where it holds only once all servers have it: the count for them.
+    pub fn hear_for_all(&mut self, config: &Config, usage: &Usage) -> Option<Counts> {
+        let counted = self.result(config, usage)?;
+        let all = (Counter::All, counted.values().sum());
+        let each = counted
+            .iter()
+            .map(|(uid, bytes)| (Counter::User(*uid), *bytes));
+        let for_all = std::iter::once(all).chain(each).collect();
+        self.result = Some(counted);
+        Some(for_all)
+    }
+
+    /// The other servers have taken a count, or something has changed meanwhile.
+    pub fn is_shared(&mut self, is_taken: bool) {
+        match self.result.take() {
+            Some(counted) if is_taken => {
+                let bytes: u64 = counted.values().sum();
+                log::info!(bytes; "counted what is stored");
+            }
+            _ => self.next = Some(Instant::now() + AGAIN),
+        }
+    }
+
+    /// Nobody else can be asked: a count holds here.
+    pub fn is_alone(&mut self, usage: &mut Usage) {
+        let counted = self.result.take();
+        if counted.is_some_and(|counted| take_over(usage, counted).is_err()) {
+            self.next = Some(Instant::now() + AGAIN);
+        }
+    }
+
+    /// The count of a sweep that has ended, if nothing has changed meanwhile; when the
+    /// next one begins is settled then.
+    fn result(&mut self, config: &Config, usage: &Usage) -> Option<HashMap<u32, u64>> {
         let again = period(config, self.counts);
-        let Some(sweep) = &mut self.sweep else { return };
         let unchanged = usage.changes() == self.changes;
-        let wait = match sweep.hear() {
-            Ok(None) => return,
-            Ok(Some(_)) if !self.counts => again,
-            Ok(Some(counted)) if unchanged => match take_over(usage, counted) {
-                Ok(()) => again,
-                Err(_) => Some(AGAIN),
-            },
-            Ok(Some(_)) => Some(AGAIN),
+        let (wait, counted) = match self.sweep.as_mut()?.hear() {
+            Ok(None) => return None,
+            Ok(Some(counted)) if counted.is_empty() && !self.counts => (again, None),
+            Ok(Some(counted)) if unchanged => (again, Some(counted)),
+            Ok(Some(_)) => (Some(AGAIN), None),
             Err(e) => {
                 log::error!(error:% = e; "the root was not swept and counted");
-                Some(AGAIN)
+                (Some(AGAIN), None)
             }
         };
         self.sweep = None;
         self.next = wait.map(|wait| Instant::now() + wait);
+        counted
     }
 }
 
@@ -185,7 +257,7 @@ fn period(config: &Config, counts: bool) -> Option<Duration> {
     parts.into_iter().chain(count).min()
 }
 
-fn take_over(usage: &mut Usage, counted: std::collections::HashMap<u32, u64>) -> io::Result<()> {
+fn take_over(usage: &mut Usage, counted: HashMap<u32, u64>) -> io::Result<()> {
     let bytes: u64 = counted.values().sum();
     usage.take_over(counted)?;
     log::info!(bytes; "counted what is stored");

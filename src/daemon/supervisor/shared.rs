@@ -1,17 +1,19 @@
-//! The daemon and the state that several servers share: it reports sessions, and
-//! follows what others have said.
+//! The daemon and the state that several servers share: it reports sessions and what is
+//! stored, and follows what others have said.
 
 use std::time::Duration;
 
 use super::Supervisor;
 use crate::daemon::helpers::control::End;
 use crate::daemon::registry::Connection;
-use crate::fleet::message::{FromState, Kicked};
+use crate::fleet::message::{FromState, Kicked, ToState};
 use crate::ipc::orders::Tag;
+use crate::store::usage::Counts;
 
 impl Supervisor<'_> {
     /// Reports to the other servers what has changed here.
     pub(super) fn share_if_due(&mut self) {
+        let counts = self.recount.counts();
         let (config, identities) = (&self.config, self.identities.as_ref());
         let Some(shared) = &mut self.memory.shared else {
             return;
@@ -21,7 +23,7 @@ impl Supervisor<'_> {
         if let Some(ended) = &mut self.registry.ended {
             shared.ended(std::mem::take(ended));
         }
-        shared.act_if_due();
+        shared.act_if_due(counts.then_some(&self.memory.usage));
     }
 
     /// Reports a session of an account, or that there is none.
@@ -48,6 +50,10 @@ impl Supervisor<'_> {
         while let Some(news) = self.memory.shared.as_ref().and_then(|of| of.service.news()) {
             match news {
                 FromState::Kick { whom, age } => self.end_sessions_of(&whom, age),
+                FromState::Usage(sums) => self.take_sums(sums),
+                FromState::MayCount(may) => self.begin_count(may),
+                FromState::Counted(is_taken) => self.recount.is_shared(is_taken),
+                FromState::CountedAlone => self.recount.is_alone(&mut self.memory.usage),
             }
         }
     }
@@ -66,6 +72,51 @@ impl Supervisor<'_> {
         for (slot, connection) in meant {
             let key = connection.arrived.key;
             self.end_session(End { slot, key });
+        }
+    }
+
+    /// Takes what all servers have stored for what quotas count.
+    fn take_sums(&mut self, sums: Counts) {
+        for (counter, sum) in sums {
+            if let Err(e) = self.memory.usage.share(counter, sum) {
+                log::error!(error:% = e; "quota of all servers not applied");
+            }
+        }
+    }
+
+    /// Begins a sweep if one is due; one that counts, only if no other server does.
+    pub(super) fn count_if_due(&mut self) {
+        if let Some(shared) = self
+            .memory
+            .shared
+            .as_mut()
+            .filter(|_| self.recount.counts())
+        {
+            if self.recount.asks_if_due() {
+                shared.say(ToState::MayCount);
+            }
+            return;
+        }
+        let (config, identities) = (&self.config, self.identities.as_ref());
+        self.recount
+            .begin_if_due(config, identities, &self.sandbox, &self.memory.usage);
+    }
+
+    /// Begins the sweep that is due, and counts if no other server does.
+    fn begin_count(&mut self, may: bool) {
+        let (config, identities) = (&self.config, self.identities.as_ref());
+        self.recount
+            .begin(may, config, identities, &self.sandbox, &self.memory.usage);
+    }
+
+    /// Reads reports of the sweep in progress.
+    pub(super) fn hear_count(&mut self) {
+        let usage = &mut self.memory.usage;
+        let Some(shared) = &mut self.memory.shared else {
+            return self.recount.hear(&self.config, usage);
+        };
+        if let Some(counted) = self.recount.hear_for_all(&self.config, usage) {
+            shared.say_counted(&counted);
         }
     }
 }
