@@ -22,6 +22,7 @@ mod paths;
 mod records;
 mod request;
 mod session;
+mod store_replies;
 mod throttle;
 mod transfer;
 mod users;
@@ -61,6 +62,7 @@ pub const TARGETS: &[(&str, Target)] = targets![
     records,
     request,
     session,
+    store_replies,
     throttle,
     transfer,
     users,
