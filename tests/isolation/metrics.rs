@@ -258,11 +258,11 @@ fn without_prometheus() -> bool {
     !is_there
 }
 
-/// The metrics that an expression names, without those of a hub and a keeper: tests/hub
-/// looks at these.
+/// The metrics that an expression names, without those of a hub and a keeper, and of state
+/// that servers share: tests/hub and tests/fleet look at these.
 fn named(expression: &str) -> BTreeSet<String> {
     let words = expression.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-    let others = ["tfd_hub_", "tfd_holder_"];
+    let others = ["tfd_hub_", "tfd_holder_", "tfd_shared_state_"];
     let ours = words.filter(|word| word.starts_with("tfd_"));
     let ours = ours.filter(|word| !others.iter().any(|of| word.starts_with(of)));
     ours.map(str::to_owned).collect()
