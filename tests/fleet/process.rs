@@ -63,7 +63,7 @@ fn a_user_of_the_store_needs_no_other_commands() {
     if left_out() {
         return;
     }
-    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/fleet.md");
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/shared-state.md");
     let page = fs::read_to_string(page).expect("page");
     let line = page
         .lines()
