@@ -2,6 +2,8 @@
 //! read, which the library would only log, and ends early when nothing can be
 //! written any more.
 
+mod processors;
+
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -16,6 +18,7 @@ use rustic_core::{
 };
 use rustix::fs::{Mode, OFlags};
 
+use self::processors::Processors;
 use super::keepers::Keepers;
 use super::{BackupError, Result, local};
 use crate::text::{reason, shown};
@@ -99,6 +102,7 @@ impl Meter {
 struct Run {
     keepers: Arc<Keepers>,
     meter: Arc<Meter>,
+    processors: Arc<Processors>,
 }
 
 /// The trees of a run.
@@ -141,7 +145,11 @@ impl Source {
             excluded: patterns(excluded)?,
             own: own.collect(),
             one_file_system,
-            run: Run { keepers, meter },
+            run: Run {
+                keepers,
+                meter,
+                processors: Arc::new(Processors::new()),
+            },
         })
     }
 
@@ -201,7 +209,11 @@ impl Source {
         let path = found.path().to_owned();
         match LocalSourceSaveOptions::default().map_entry(found) {
             Ok(entry) => {
-                self.run.meter.entries.fetch_add(1, Ordering::Relaxed);
+                let Run {
+                    meter, processors, ..
+                } = &self.run;
+                let entries = meter.entries.fetch_add(1, Ordering::Relaxed) + 1;
+                processors.looked(entries, meter.bytes.load(Ordering::Relaxed));
                 let open = Opening {
                     path,
                     run: self.run.clone(),
@@ -284,7 +296,8 @@ impl Read for Reading {
         let meter = &self.run.meter;
         match self.file.read(buffer) {
             Ok(count) => {
-                meter.bytes.fetch_add(count as u64, Ordering::Relaxed);
+                let before = meter.bytes.fetch_add(count as u64, Ordering::Relaxed);
+                self.run.processors.read(before + count as u64);
                 Ok(count)
             }
             Err(e) if e.kind() == io::ErrorKind::Interrupted => Err(e),
