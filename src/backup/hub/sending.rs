@@ -23,7 +23,7 @@ use crate::hub::wire::{
 };
 
 /// The most packs under way, whatever the hub allows. As many more wait or are filled.
-const MOST: u64 = 3;
+const MOST: u64 = 2;
 
 /// What a run reserves at first: a pack. The hub looks at each file for itself.
 const RESERVED: u64 = 16 << 20;
