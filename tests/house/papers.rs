@@ -10,6 +10,8 @@ use tfd::hub::wire::{Code, Command};
 
 const WEAKNESSES: &str = include_str!("../../docs/weaknesses.md");
 const PROMISES: &str = include_str!("../../docs/promises.md");
+const FLEET: &str = include_str!("../../docs/fleet.md");
+const SHARED_STATE: &str = include_str!("../../docs/shared-state.md");
 const COMPARED: &str = include_str!("../../docs/compared.md");
 const SECURITY: &str = include_str!("../../SECURITY.md");
 const MANUAL: &str = include_str!("../../man/tfd.8");
@@ -97,6 +99,52 @@ fn what_tf_is_said_to_do_beside_others_has_a_test() {
             );
         }
         assert!(cell == "-" || named.contains('`'), "no test: {row:?}");
+    }
+}
+
+/// The paragraphs of a paper, without headings, tables and what is to be typed.
+fn paragraphs(paper: &str) -> Vec<&str> {
+    let prose = paper.split("```").step_by(2);
+    let pieces = prose.flat_map(|piece| piece.split("\n\n")).map(str::trim);
+    pieces
+        .filter(|piece| !piece.is_empty() && !piece.starts_with(['#', '|']))
+        .collect()
+}
+
+/// Asserts that a text names tests, and that each of them exists.
+fn names_tests(text: &str, tests: &str) {
+    assert!(text.contains('`'), "no test: {text}");
+    for test in between(text, '`').filter(|name| !name.contains('/')) {
+        assert!(tests.contains(&format!("fn {test}()")), "no test {test}");
+    }
+}
+
+#[test]
+fn each_statement_on_fleets_names_a_test_that_exists() {
+    let tests = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests"));
+    let (stated, _) = FLEET.split_once("\n## Not tested").expect("the section");
+    let rows = rows(stated);
+    let paragraphs = paragraphs(stated);
+    assert!(rows.len() > 12 && paragraphs.len() > 8, "{paragraphs:?}");
+    for row in rows {
+        names_tests(row.last().expect("cells"), &tests);
+    }
+    for paragraph in paragraphs {
+        // What stands on the other page has its tests there.
+        if !paragraph.contains("(shared-state.md)") {
+            let (_, named) = paragraph.rsplit_once('[').unwrap_or_default();
+            names_tests(named, &tests);
+        }
+    }
+}
+
+#[test]
+fn what_servers_share_names_tests_that_exist() {
+    let tests = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests"));
+    let rows = rows(SHARED_STATE);
+    assert!(rows.len() > 25);
+    for row in rows {
+        names_tests(row.last().expect("cells"), &tests);
     }
 }
 
