@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::time::{Duration, Instant};
 
 use crate::common::{
-    Client, Server, Setup, account, descendants, is_running, reply_for, wait_until,
+    Client, Server, Setup, account, descendants, is_running, pids, reply_for, wait_until,
 };
 use crate::{session_pid, status, without_root};
 
@@ -516,9 +516,15 @@ fn tf_goes_on_with_the_sessions_it_gets_and_names_the_reason() {
     fs::write(&password, "a\n").expect("write");
     let path = |path: &std::path::Path| path.to_str().expect("path").to_owned();
     let login = ["--user", "one", "--password-file", &path(&password)].map(str::to_owned);
-    let run = |more: &[&str]| {
+    let run_beside = |more: &[&str]| {
         let all: Vec<&str> = login.iter().map(String::as_str).collect();
         tf(&server, &[&all[..], more].concat())
+    };
+    // A session counts until its process has ended, a moment after its client.
+    let wait = || wait_until("no session", || pids(&server, "tfd-session").is_empty());
+    let run = |more: &[&str]| {
+        wait();
+        run_beside(more)
     };
     let full = "the account has all the sessions it may have";
     // Hundreds of files are worth two sessions, which nobody asked for.
@@ -552,12 +558,13 @@ fn tf_goes_on_with_the_sessions_it_gets_and_names_the_reason() {
         said.contains("watch needs two sessions at once") && said.contains(full),
         "{said}"
     );
+    wait();
     let _held = {
         let mut client = server.connect();
         client.expect("LOGIN one a", 0);
         client
     };
-    let (code, said) = run(&["ls"]);
+    let (code, said) = run_beside(&["ls"]);
     assert!(code == Some(4) && said.contains(full), "{said}");
 }
 
