@@ -22,7 +22,8 @@ pub(crate) fn rate(flow: &str, path: &str, remote: &str) -> Figure {
     let (bytes, took) = match flow {
         "put" => put(path, remote)?,
         "get" => get(path, remote)?,
-        _ => return Err(failure("put or get")),
+        "drop" => get_and_drop(path, remote)?,
+        _ => return Err(failure("put, get or drop")),
     };
     Ok(format!("{:.0}", bytes as f64 / MIB / took.as_secs_f64()))
 }
@@ -58,15 +59,8 @@ fn put(path: &str, remote: &str) -> Result<(usize, Duration), ClientError> {
 /// to the last byte.
 fn get(path: &str, remote: &str) -> Result<(usize, Duration), ClientError> {
     let file = std::fs::read(path).map_err(local(path))?;
-    let key = keys::long_way();
-    let mut wire = keys::knock_with(&key)?;
-    let mut cipher = Cipher::new(&key);
-    if receive(&mut wire, &mut cipher)? != b"OK" {
-        return Err(failure("the server did not let us in"));
-    }
-    // All frames but the last are full.
-    let len = file.len() + 8 * file.len().div_ceil(FRAME) + END.to_be_bytes().len();
-    let mut stream = vec![0xff; len];
+    let (mut wire, mut cipher) = enter()?;
+    let mut stream = vec![0xff; stream_len(file.len())];
 
     let begin = Instant::now();
     wire.write_message(&request("GET", remote))?;
@@ -91,6 +85,46 @@ fn get(path: &str, remote: &str) -> Result<(usize, Duration), ClientError> {
     }
     wire.write_i64(FIN)?;
     Ok((file.len(), took))
+}
+
+/// Receives a file as it comes into one piece of memory, over and over. From the
+/// request to the last byte.
+fn get_and_drop(path: &str, remote: &str) -> Result<(usize, Duration), ClientError> {
+    let metadata = std::fs::metadata(path).map_err(local(path))?;
+    let bytes = metadata.len() as usize;
+    let (mut wire, mut cipher) = enter()?;
+    let mut piece = vec![0xff; FRAME];
+    let mut left = stream_len(bytes);
+
+    let begin = Instant::now();
+    wire.write_message(&request("GET", remote))?;
+    check_agreed(&receive(&mut wire, &mut cipher)?)?;
+    while left > 0 {
+        let len = left.min(piece.len());
+        wire.read_raw(&mut piece[..len])?;
+        left -= len;
+    }
+    let took = begin.elapsed();
+
+    wire.write_i64(FIN)?;
+    Ok((bytes, took))
+}
+
+/// A session whose key meets no cycle, with the cipher of what the server sends.
+fn enter() -> Result<(Wire, Cipher), ClientError> {
+    let key = keys::long_way();
+    let mut wire = keys::knock_with(&key)?;
+    let mut cipher = Cipher::new(&key);
+    if receive(&mut wire, &mut cipher)? != b"OK" {
+        return Err(failure("the server did not let us in"));
+    }
+    Ok((wire, cipher))
+}
+
+/// The bytes of a file's frames with their headers and the end: all frames but the
+/// last are full.
+fn stream_len(bytes: usize) -> usize {
+    bytes + 8 * bytes.div_ceil(FRAME) + END.to_be_bytes().len()
 }
 
 /// Deciphers the header of a frame, of bytes that have as many.

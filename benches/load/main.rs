@@ -49,8 +49,10 @@ usage: load handshakes CLIENTS COUNT [fresh]
        load udp COUNT                     the same of a bare UDP echo
        load transfer FLOW LOCAL REMOTE [random|first|cycle]
                                           MiB per second of one file
-       load alone put|get LOCAL REMOTE    the same of the server's part, before a cycle;
-                                          GET compares with the local file
+       load alone put|get|drop LOCAL REMOTE
+                                          the same of the server's part, before a cycle;
+                                          get compares with the local file, drop is a
+                                          GET that keeps nothing
        load tree FLOW LOCAL REMOTE        microseconds a file of a directory
        load vault unchanged USER ENTRIES ROUNDS
                                           microseconds of a sync without changes

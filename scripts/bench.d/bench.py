@@ -2,6 +2,7 @@
 
 import filecmp
 import os
+import time
 
 from measure import executable, run
 
@@ -108,10 +109,7 @@ class Bench:
         else:
             arrived = self.fresh("back")
             figure = self.load(env, "transfer", flow.lower(), arrived, name, chain)
-        case = (env["TF_SERVER"], flow, name)
-        if case not in self.compared and not filecmp.cmp(source, arrived, shallow=False):
-            raise SystemExit(f"{name} arrived changed by {flow}")
-        self.compared.add(case)
+        self.compare_once((env["TF_SERVER"], flow, name), source, arrived)
         return figure
 
     def alone(self, flow, name):
@@ -122,12 +120,38 @@ class Bench:
         arrived = self.fresh("root/up")
         self.touch_memory(3 * (source.stat().st_size >> 20))
         figure = self.load(self.plain, "alone", flow.lower(), source, remote)
-        case = ("alone", flow, name)
-        if flow == "PUT" and case not in self.compared:
-            if not filecmp.cmp(source, arrived, shallow=False):
-                raise SystemExit(f"{name} arrived changed by {flow}")
-            self.compared.add(case)
+        if flow == "PUT":
+            self.compare_once(("alone", flow, name), source, arrived)
         return figure
+
+    def alone_in_place(self, flow, name):
+        """The same without memory that is new: PUT over a file that exists, GET by a
+        reader that keeps nothing."""
+        source = self.scratch / "root" / name
+        if flow == "GET":
+            return self.load(self.plain, "alone", "drop", source, name)
+        arrived = self.scratch / "root/again"
+        if not arrived.exists():
+            self.load(self.plain, "alone", "put", source, "again")
+        figure = self.load(self.plain, "alone", "put", source, "again")
+        self.compare_once(("in place", flow, name), source, arrived)
+        return figure
+
+    def new_memory(self, mib):
+        """MiB per second of a write to new memory of the file system, by one process."""
+        path = self.fresh("memory-rate")
+        piece = bytes(2**18)
+        begin = time.monotonic()
+        with path.open("wb", buffering=0) as file:
+            for _ in range(4 * mib):
+                file.write(piece)
+        return mib / (time.monotonic() - begin)
+
+    def compare_once(self, case, source, arrived):
+        """Compares what arrived with its source, the first time for each case."""
+        if case not in self.compared and not filecmp.cmp(source, arrived, shallow=False):
+            raise SystemExit(f"{source.name} arrived changed: {' '.join(case)}")
+        self.compared.add(case)
 
     def touch_memory(self, mib):
         """Sees to it that so much free memory was in use a moment ago: a virtual

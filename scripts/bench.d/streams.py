@@ -26,4 +26,6 @@ def measure(bench):
             )
     for flow in ("PUT", "GET"):
         measures[f"alone {flow}"] = lambda flow=flow: bench.alone(flow, "part")
+        measures[f"in place {flow}"] = lambda flow=flow: bench.alone_in_place(flow, "part")
+    measures["new memory"] = lambda: bench.new_memory(size)
     return {"size": size, **medians(bench.rounds, measures)}

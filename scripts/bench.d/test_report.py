@@ -47,13 +47,16 @@ class Report(unittest.TestCase):
         streams = {name: 800 for name in ("recurrence", "generator", "ours", "loop")}
         streams |= {"size": 256, "ours on the cycle": 6000}
         for flow in ("PUT", "GET", "SNDFILE", "RCVFILE"):
-            streams |= {f"first {flow}": 600, f"cycle {flow}": 2400, f"alone {flow}": 720}
+            streams |= {f"first {flow}": 600, f"cycle {flow}": 2400}
+            streams |= {f"alone {flow}": 400, f"in place {flow}": 720}
+        streams["new memory"] = 1500
         rows = report.streams(streams).splitlines()
         self.assertIn("| PUT | 600 | 0.75 | 2,400 | 4.00 |", rows)
-        self.assertIn("| PUT, server alone | 720 | 0.90 | | |", rows)
+        self.assertIn("| PUT, server alone, new memory | 400 | 0.50 | | |", rows)
+        self.assertIn("| PUT, server alone, existing memory | 720 | 0.90 | | |", rows)
         told = {what: reached for what, _, _, reached in targets.rows({"streams": streams})}
         self.assertEqual(told["GET at the beginning, of the bare recurrence"], "no")
-        self.assertEqual(told["GET at the beginning, server alone, of the same"], "yes")
+        self.assertEqual(told["GET, server alone, existing memory, of the same"], "yes")
 
     def test_the_vault_stands_beside_tf_over_tls_and_signs(self):
         f = {"sessions": 1000, "KiB": 300, "TF over TLS, KiB": 150, "TF, KiB": 120}
