@@ -84,12 +84,6 @@ impl Rabin64 {
             hash: 0,
         }
     }
-
-    #[inline]
-    fn push(&mut self, byte: u8) {
-        let bits = (self.hash >> self.overflow) & 0xff;
-        self.hash = ((self.hash << 8) | Polynom64::from(byte)) ^ self.folded[bits as usize];
-    }
 }
 
 impl RollingHash64 for Rabin64 {
@@ -113,7 +107,8 @@ impl RollingHash64 for Rabin64 {
     fn slide(&mut self, byte: u8) {
         let oldest = std::mem::replace(&mut self.window[self.oldest], byte);
         self.hash ^= self.leaving[usize::from(oldest)];
-        self.push(byte);
+        let bits = (self.hash >> self.overflow) & 0xff;
+        self.hash = ((self.hash << 8) | Polynom64::from(byte)) ^ self.folded[bits as usize];
         self.oldest = (self.oldest + 1) & (self.window.len() - 1);
     }
 }
