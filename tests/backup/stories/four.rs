@@ -41,6 +41,16 @@ fn copies(friends: &[Friend]) -> BTreeMap<String, usize> {
     copies
 }
 
+/// Whether two copies of each file of an owner at these count for the hub.
+fn count(hub: &Hub, owner: &str, friends: &[Friend]) -> bool {
+    let (table, is_well) = hub.operate(&["files", owner]);
+    assert!(is_well, "{table}");
+    let is_at = |row: &str, friend: &Friend| row.contains(&format!("{}:live", friend.name));
+    let mut rows = table.lines().filter(|row| row.contains(":live")).peekable();
+    assert!(rows.peek().is_some(), "{table}");
+    rows.all(|row| friends.iter().filter(|it| is_at(row, it)).count() >= 2)
+}
+
 #[test]
 fn four_friends_lose_a_disk_and_two_machines_and_no_backup() {
     let Some(hub) = hub("") else { return };
@@ -76,6 +86,9 @@ fn four_friends_lose_a_disk_and_two_machines_and_no_backup() {
         let copies = copies(&friends[..3]);
         all.keys()
             .all(|name| copies.get(name).is_some_and(|copies| *copies >= 2))
+    });
+    wait_until("the hub has had them compared", || {
+        names.iter().all(|owner| count(&hub, owner, &friends[..3]))
     });
     friends[2].kill();
     for friend in &friends {
