@@ -1,6 +1,7 @@
 //! What runs, by `/proc`.
 
 use std::fs;
+use std::os::unix::fs::FileExt;
 
 use super::Server;
 
@@ -52,4 +53,29 @@ pub fn is_running(pid: u32) -> bool {
         stat.rsplit_once(')')
             .is_some_and(|(_, rest)| !rest.starts_with(" Z"))
     })
+}
+
+/// Whether the writable memory of a process holds these bytes; that of one that
+/// has ended holds none.
+pub fn memory_holds(pid: u32, needle: &[u8]) -> bool {
+    let opened = fs::read_to_string(format!("/proc/{pid}/maps"))
+        .and_then(|maps| Ok((maps, fs::File::open(format!("/proc/{pid}/mem"))?)));
+    let (maps, memory) = match opened {
+        Ok(opened) => opened,
+        Err(_) if !is_running(pid) => return false,
+        Err(e) => panic!("memory of {pid}: {e}"),
+    };
+    maps.lines()
+        .filter(|line| line.contains(" rw"))
+        .any(|line| {
+            let range = line
+                .split(' ')
+                .next()
+                .and_then(|range| range.split_once('-'));
+            let (from, to) = range.expect("a range");
+            let at = |text| u64::from_str_radix(text, 16).expect("an address");
+            let mut bytes = vec![0; usize::try_from(at(to) - at(from)).expect("a size")];
+            memory.read_exact_at(&mut bytes, at(from)).is_ok()
+                && bytes.windows(needle.len()).any(|window| window == needle)
+        })
 }

@@ -5,8 +5,10 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::thread;
 
-use crate::common::{Server, pids};
-use crate::store::{BLOCKED, FULL, Store, fail, left_out, log_in, pair, refusal, server};
+use crate::common::pids;
+use crate::store::{
+    BLOCKED, FULL, Store, decides_alone, fail, left_out, log_in, pair, refusal, server,
+};
 
 #[test]
 fn values_of_others_cost_nothing_but_those_values() {
@@ -72,13 +74,6 @@ fn answering(reply: &'static [u8]) -> u16 {
         }
     });
     port
-}
-
-fn decides_alone(server: &Server) {
-    let _client = log_in(server, "ann a");
-    server.connect().expect_reason("LOGIN ann a", FULL);
-    fail(server, "bob", 3);
-    server.connect().expect_reason("LOGIN bob b", BLOCKED);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Orders to end sessions: of a user or an address, they reach all servers.
 
 use crate::common::{Server, wait_until};
-use crate::store::{Store, beside, left_out, log_in, pair, refusal, tfd};
+use crate::store::{Store, beside, left_out, log_in, pair, refusal, replace_process, tfd};
 
 fn kick(server: &Server, arguments: &[&str]) -> (bool, String) {
     let control = beside(server, "control");
@@ -45,10 +45,7 @@ fn who_comes_after_a_kick_stays() {
     std::thread::sleep(std::time::Duration::from_secs(1));
     let mut client = log_in(&b, "bob b");
     // Restarted, the process hears of the order once more.
-    let pid = crate::common::pids(&b, "tfd-state")[0];
-    let pid = nix::unistd::Pid::from_raw(pid as i32);
-    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).expect("kill");
-    b.wait_for_lines("shared state reached", 2);
+    replace_process(&mut b);
     std::thread::sleep(std::time::Duration::from_secs(2));
     client.expect_alive();
 }

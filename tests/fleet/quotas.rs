@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use crate::common::{Client, Server, reply_for, wait_until};
-use crate::store::{Store, left_out, log_in, serve};
+use crate::store::{Store, left_out, log_in, replace_process, serve};
 
 /// A directory that two servers share.
 fn shared() -> (TempDir, PathBuf) {
@@ -40,6 +40,18 @@ fn send(client: &mut Client, path: &str, bytes: usize) -> String {
         }
     }
     client.ask("OK")
+}
+
+/// Two servers, with a client each; the first has sent 100,000 bytes, and the other has
+/// heard of them.
+fn with_a_file(store: &Store, root: &Path) -> ([Server; 2], [Client; 2]) {
+    let [a, b] = [(); 2].map(|()| with_quota(store, root));
+    let (mut ann, mut bob) = (log_in(&a, "ann a"), log_in(&b, "bob b"));
+    assert_eq!(send(&mut ann, "a", 100_000), "OK");
+    wait_until("the bytes of the other server", || {
+        left(&mut bob) == 924_000
+    });
+    ([a, b], [ann, bob])
 }
 
 #[test]
@@ -78,12 +90,7 @@ fn what_is_stored_without_the_store_counts_at_all_once_it_is_back() {
     }
     let mut store = Store::start();
     let (_dir, root) = shared();
-    let [mut a, mut b] = [(); 2].map(|()| with_quota(&store, &root));
-    let (mut ann, mut bob) = (log_in(&a, "ann a"), log_in(&b, "bob b"));
-    assert_eq!(send(&mut ann, "a", 100_000), "OK");
-    wait_until("the bytes of the other server", || {
-        left(&mut bob) == 924_000
-    });
+    let ([mut a, mut b], [mut ann, mut bob]) = with_a_file(&store, &root);
     store.kill();
     a.wait_for_log("shared state lost");
     b.wait_for_log("shared state lost");
@@ -103,15 +110,8 @@ fn a_restart_of_the_process_at_the_store_counts_no_byte_twice() {
     }
     let store = Store::start();
     let (_dir, root) = shared();
-    let [mut a, b] = [(); 2].map(|()| with_quota(&store, &root));
-    let (mut ann, mut bob) = (log_in(&a, "ann a"), log_in(&b, "bob b"));
-    assert_eq!(send(&mut ann, "a", 100_000), "OK");
-    wait_until("the bytes of the other server", || {
-        left(&mut bob) == 924_000
-    });
-    let pid = nix::unistd::Pid::from_raw(crate::common::pids(&a, "tfd-state")[0] as i32);
-    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).expect("kill");
-    a.wait_for_lines("shared state reached", 2);
+    let ([mut a, _b], [mut ann, mut bob]) = with_a_file(&store, &root);
+    replace_process(&mut a);
     assert_eq!(send(&mut ann, "a2", 100_000), "OK");
     wait_until("the bytes of the other server", || {
         left(&mut bob) == 824_000
@@ -127,12 +127,7 @@ fn a_count_on_disk_by_one_server_holds_at_all() {
     }
     let store = Store::start();
     let (_dir, root) = shared();
-    let [mut a, b] = [(); 2].map(|()| with_quota(&store, &root));
-    let (mut ann, mut bob) = (log_in(&a, "ann a"), log_in(&b, "bob b"));
-    assert_eq!(send(&mut ann, "a", 100_000), "OK");
-    wait_until("the bytes of the other server", || {
-        left(&mut bob) == 924_000
-    });
+    let ([mut a, _b], [mut ann, mut bob]) = with_a_file(&store, &root);
     fs::write(root.join("by hand"), vec![0; 50_000]).expect("write");
     // A reload counts as soon as it may.
     a.signal(nix::sys::signal::Signal::SIGHUP);

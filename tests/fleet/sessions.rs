@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::common::{descendants, pids, wait_until};
-use crate::store::{FULL, Store, left_out, log_in, pair, refusal, server};
+use crate::store::{FULL, Store, left_out, log_in, pair, refusal, replace_process, server};
 
 #[test]
 fn an_account_has_its_most_sessions_at_all_servers_together() {
@@ -94,13 +94,7 @@ fn the_process_at_the_store_is_started_again_and_forgets_no_session() {
     let store = Store::start();
     let [mut a, b] = pair(&store);
     let _client = log_in(&a, "ann a");
-    let [old] = pids(&a, "tfd-state")[..] else {
-        panic!("one process");
-    };
-    let pid = nix::unistd::Pid::from_raw(old as i32);
-    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).expect("kill");
-    a.wait_for_log("process at the shared state ended unasked");
-    a.wait_for_lines("shared state reached", 2);
+    replace_process(&mut a);
     store.ask(&["DEL", "tfd:tfd:1:sessions:ann"]);
     // It is asked by the authenticator that was there before.
     wait_until("the session", || {

@@ -6,10 +6,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use redis::Value;
 use tempfile::TempDir;
 
-use crate::common::{Client, Server, Setup, account, is_root, reply_for, wait_until};
+use crate::common::{Client, Server, Setup, account, is_root, pids, reply_for, wait_until};
 
 pub const PASSWORD: &str = "of the store";
 
@@ -209,6 +211,24 @@ pub fn fail(server: &Server, name: &str, times: usize) {
     for _ in 0..times {
         client.expect(format!("LOGIN {name} wrong"), 37);
     }
+}
+
+/// What a server does by its own rules: nobody who should not gets in, others do.
+pub fn decides_alone(server: &Server) {
+    let _client = log_in(server, "ann a");
+    server.connect().expect_reason("LOGIN ann a", FULL);
+    fail(server, "bob", 3);
+    server.connect().expect_reason("LOGIN bob b", BLOCKED);
+}
+
+/// Kills the process at the store and waits until the next one has reached it.
+pub fn replace_process(server: &mut Server) {
+    let [pid] = pids(server, "tfd-state")[..] else {
+        panic!("one process");
+    };
+    kill(Pid::from_raw(pid as i32), Signal::SIGKILL).expect("kill");
+    server.wait_for_log("process at the shared state ended unasked");
+    server.wait_for_lines("shared state reached", 2);
 }
 
 /// What a login comes to: nothing, or the refusal.

@@ -23,9 +23,11 @@ mod uploads;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 
-use common::{Client, Server, Setup, descendants, is_root, is_running, key, pids, wait_until};
+use common::{
+    Client, Server, Setup, descendants, is_root, is_running, key, memory_holds, pids, wait_until,
+};
 use tfd::users::Identity;
 
 /// Says why a test is left out.
@@ -473,36 +475,6 @@ fn a_session_holds_its_socket_and_the_root() {
         "{held:?}"
     );
     assert_eq!(held.len(), 2, "{held:?}");
-}
-
-/// Whether the writable memory of a process holds these bytes; that of one that
-/// has ended holds none.
-fn memory_holds(pid: u32, needle: &[u8]) -> bool {
-    let opened = fs::read_to_string(format!("/proc/{pid}/maps"))
-        .and_then(|maps| Ok((maps, fs::File::open(format!("/proc/{pid}/mem"))?)));
-    let (maps, memory) = match opened {
-        Ok(opened) => opened,
-        Err(_) if has_ended(pid) => return false,
-        Err(e) => panic!("memory of {pid}: {e}"),
-    };
-    maps.lines()
-        .filter(|line| line.contains(" rw"))
-        .any(|line| {
-            let range = line
-                .split(' ')
-                .next()
-                .and_then(|range| range.split_once('-'));
-            let (from, to) = range.expect("a range");
-            let at = |text| u64::from_str_radix(text, 16).expect("an address");
-            let mut bytes = vec![0; usize::try_from(at(to) - at(from)).expect("a size")];
-            memory.read_exact_at(&mut bytes, at(from)).is_ok()
-                && bytes.windows(needle.len()).any(|window| window == needle)
-        })
-}
-
-fn has_ended(pid: u32) -> bool {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"));
-    status.map_or(true, |status| status.contains("\nState:\tZ"))
 }
 
 #[test]

@@ -211,6 +211,13 @@ fn a_server_that_stops_ends_its_transfer_and_gets_no_new_clients() {
     assert_eq!(front.servers[stopped].wait_for_end(), Some(0));
 }
 
+/// Waits until so many further checks have come and left.
+fn wait_for_checks(server: &mut Server, count: usize) {
+    let so_far = server.log();
+    let so_far = so_far.iter().filter(|it| it.contains(" left ")).count();
+    server.wait_for_lines(" left ", so_far + count);
+}
+
 /// What operators read at the default level.
 fn noise(server: &Server) -> Vec<String> {
     let mut log = server.log();
@@ -230,12 +237,7 @@ fn a_transfer_that_pauses_is_not_cut_and_the_checks_log_nothing() {
     let before = [0, 1].map(|number| noise(&front.servers[number]));
     // Several checks of each port.
     for server in &mut front.servers {
-        let so_far = server
-            .log()
-            .iter()
-            .filter(|it| it.contains(" left "))
-            .count();
-        server.wait_for_lines(" left ", so_far + 6);
+        wait_for_checks(server, 6);
     }
     assert_eq!([0, 1].map(|number| noise(&front.servers[number])), before);
     assert_eq!(sender.ask("CONT ended"), "CONT");
@@ -322,12 +324,7 @@ fn haproxy_may_check_by_tfd_probe() {
         return;
     };
     for server in &mut front.servers {
-        let so_far = server
-            .log()
-            .iter()
-            .filter(|it| it.contains(" left "))
-            .count();
-        server.wait_for_lines(" left ", so_far + 4);
+        wait_for_checks(server, 4);
         assert!(!noise(server).iter().any(|line| line.contains(" WARN ")));
     }
     front.client("127.0.0.88").expect_alive();
