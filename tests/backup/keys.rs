@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::process::{ChildStdout, Stdio};
 
+use crate::common::copy_program;
 use crate::desk::{Desk, PROGRAM, expect, seen};
 
 const OTHER_PHRASE: &str = "abandon amount liar amount expire adjust cage candy arch gather drum bullet \
@@ -149,7 +150,7 @@ fn tf_starts_the_program_beside_it_and_says_what_is_missing_without_it() {
     }
     let alone = desk.path("alone");
     fs::create_dir(&alone).expect("directory");
-    fs::copy(tf, alone.join("tf")).expect("copy");
+    copy_program(tf.as_ref(), &alone.join("tf"));
     let mut command = desk.command_of(alone.join("tf"), &["snapshots"]);
     let output = command.env("PATH", &alone).output().expect("tf");
     let (_, err) = expect(&output, 1);

@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::process::Command;
 
 use super::Server;
 
@@ -78,4 +80,11 @@ pub fn memory_holds(pid: u32, needle: &[u8]) -> bool {
             memory.read_exact_at(&mut bytes, at(from)).is_ok()
                 && bytes.windows(needle.len()).any(|window| window == needle)
         })
+}
+
+/// Copies a program that is then run. Another process writes it: what this one has open
+/// for writing, a child that another test forks has open, too, and is not run so long.
+pub fn copy_program(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg(from).arg(to).status();
+    assert!(copied.expect("cp").success(), "{}", to.display());
 }

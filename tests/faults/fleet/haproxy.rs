@@ -4,7 +4,7 @@
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -16,8 +16,8 @@ use tfd::net::tls::certificate::fingerprint;
 
 use crate::common::tf::run;
 use crate::common::{
-    Client, HASH, Server, Setup, account, give_to_server, is_root, own_address, patient, set_umask,
-    wait_until, write_certificate,
+    Client, HASH, Server, Setup, account, copy_program, give_to_server, is_root, own_address,
+    patient, set_umask, wait_until, write_certificate,
 };
 
 const PLAIN: u16 = 10345;
@@ -274,12 +274,10 @@ fn a_block_after_failed_logins_hits_the_client_and_not_haproxy() {
 }
 
 /// A program where the user of HAProxy may start it.
-fn program(dir: &Path, name: &str, from: PathBuf) {
+fn program(dir: &Path, name: &str, from: &Path) {
     let to = dir.join("bin").join(name);
     fs::create_dir_all(dir.join("bin")).expect("directory");
-    fs::hard_link(&from, &to)
-        .or_else(|_| fs::copy(&from, &to).map(drop))
-        .expect("program");
+    copy_program(from, &to);
 }
 
 /// What the file says to write for checks by `tfd probe`.
@@ -292,9 +290,9 @@ const IN_BACKENDS: [&str; 3] = [
 
 /// The file with that, the programs in this directory.
 fn with_probe(dir: &Path, text: &str) -> String {
-    program(dir, "tfd", env!("CARGO_BIN_EXE_tfd").into());
+    program(dir, "tfd", env!("CARGO_BIN_EXE_tfd").as_ref());
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("conf/haproxy-tfd-check");
-    program(dir, "haproxy-tfd-check", script);
+    program(dir, "haproxy-tfd-check", &script);
     for line in IN_GLOBAL.iter().chain(&IN_BACKENDS) {
         assert!(text.contains(&format!("#   {line}\n")), "{line}");
     }

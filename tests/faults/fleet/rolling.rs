@@ -12,7 +12,9 @@ use nix::unistd::Pid;
 use super::haproxy;
 use super::load::{self, Done};
 use super::{Shared, set_pool, tuple, wait_for_tlb};
-use crate::common::{Client, HASH, Server, is_running, own_address, pids, wait_until};
+use crate::common::{
+    Client, HASH, Server, copy_program, is_running, own_address, pids, wait_until,
+};
 
 const PORT: u16 = 10345;
 
@@ -130,7 +132,7 @@ fn a_rolling_restart_behind_haproxy_loses_nothing() {
 /// its place.
 fn install(directory: &Path) -> PathBuf {
     let (new, path) = (directory.join("tfd.new"), directory.join("tfd"));
-    fs::copy(env!("CARGO_BIN_EXE_tfd"), &new).expect("copy");
+    copy_program(env!("CARGO_BIN_EXE_tfd").as_ref(), &new);
     fs::rename(&new, &path).expect("rename");
     path
 }
