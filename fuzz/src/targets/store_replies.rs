@@ -15,7 +15,11 @@ pub fn run(data: &[u8]) {
         assert!(state.login.left <= LONGEST && state.source.left <= LONGEST);
     }
     for (order, ..) in reply::orders(&reply).unwrap_or_default() {
-        assert!(order.as_bytes()[..reply::ORDER].iter().all(u8::is_ascii_hexdigit));
+        assert!(
+            order.as_bytes()[..reply::ORDER]
+                .iter()
+                .all(u8::is_ascii_hexdigit)
+        );
     }
     let _ = (reply::yes_or_no(&reply), reply::usage(&reply));
 }
