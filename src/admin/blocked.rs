@@ -74,11 +74,10 @@ pub(super) fn unblock(
     let target = Target::of(address);
     let freed = users.and_then(|users| free(&users, &target));
     let elsewhere = control.map(|control| free_elsewhere(control, target));
-    match freed {
-        Ok((_, note)) if elsewhere == Some(Ok(())) => {
-            say(&format!("{whom} unblocked at all servers{note}\n"))
-        }
-        Ok((count, note)) if let Some(Err(e)) = elsewhere => {
+    match (freed, elsewhere) {
+        (Err(text), _) => fail(text),
+        (Ok((_, note)), Some(Ok(()))) => say(&format!("{whom} unblocked at all servers{note}\n")),
+        (Ok((count, note)), Some(Err(e))) => {
             let here = if count > 0 {
                 "unblocked here"
             } else {
@@ -88,9 +87,8 @@ pub(super) fn unblock(
                 "{whom} is {here}, other servers did not hear of it: {e}{note}"
             ))
         }
-        Ok((0, note)) => fail(format!("{} is not blocked{note}", shown(whom.as_bytes()))),
-        Ok((_, note)) => say(&format!("{whom} unblocked{note}\n")),
-        Err(text) => fail(text),
+        (Ok((0, note)), None) => fail(format!("{} is not blocked{note}", shown(whom.as_bytes()))),
+        (Ok((_, note)), None) => say(&format!("{whom} unblocked{note}\n")),
     }
 }
 
