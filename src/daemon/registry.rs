@@ -55,6 +55,17 @@ pub struct Connection {
     clock: Option<Rc<OwnedFd>>,
 }
 
+/// Why a connection gets no slot.
+#[derive(Debug, thiserror::Error)]
+pub enum NoSlot {
+    /// A limit is reached.
+    #[error(transparent)]
+    Full(#[from] Full),
+    /// The system has no page for it.
+    #[error(transparent)]
+    System(#[from] io::Error),
+}
+
 /// What is known of a connection when it comes.
 #[derive(Clone, Debug)]
 pub struct Arrived {
@@ -158,17 +169,18 @@ impl Registry {
     /// Takes a slot for a connection; `lot` is a random number.
     ///
     /// # Errors
-    /// Which limit is reached; nothing changes then.
-    pub fn take(&mut self, arrived: Arrived, lot: u32) -> Result<u32, Full> {
+    /// Which limit is reached, or the system's; nothing changes then.
+    pub fn take(&mut self, arrived: Arrived, lot: u32) -> Result<u32, NoSlot> {
         let taken = self.try_take(arrived, lot);
         match taken {
             Ok(_) => self.counters.connections += 1,
-            Err(full) => self.counters.refuse(full),
+            Err(NoSlot::Full(full)) => self.counters.refuse(full),
+            Err(NoSlot::System(_)) => {}
         }
         taken
     }
 
-    fn try_take(&mut self, arrived: Arrived, lot: u32) -> Result<u32, Full> {
+    fn try_take(&mut self, arrived: Arrived, lot: u32) -> Result<u32, NoSlot> {
         let (address, key) = (arrived.peer.ip(), arrived.key);
         if self.occupancy.is_scan_due(address) {
             let slots: Vec<u32> = self.connections.keys().copied().collect();
@@ -179,10 +191,7 @@ impl Registry {
             }
         }
         self.occupancy.check(address, lot)?;
-        let page = Page::new().map_err(|e| {
-            log::error!(error:% = e; "no page for a connection");
-            Full::InAll
-        })?;
+        let page = Page::new()?;
         let slot = self.free.pop().ok_or(Full::InAll)?;
         self.occupancy.come(address);
         let connection = Connection {
@@ -417,7 +426,7 @@ mod tests {
         Registry::new(slots, limits).expect("registry")
     }
 
-    fn take(registry: &mut Registry, from: &str, key: u8) -> Result<u32, Full> {
+    fn take(registry: &mut Registry, from: &str, key: u8) -> Result<u32, NoSlot> {
         let arrived = Arrived {
             peer: from.parse().expect("address"),
             local: "127.0.0.1:10345".parse().expect("address"),
@@ -443,7 +452,8 @@ mod tests {
         let first = take(&mut all, "127.0.0.1:1", 1).expect("slot");
         let second = take(&mut all, "127.0.0.1:2", 2).expect("slot");
         assert_ne!(first, second);
-        assert_eq!(take(&mut all, "127.0.0.1:3", 3), Err(Full::InAll));
+        let refused = take(&mut all, "127.0.0.1:3", 3);
+        assert!(matches!(refused, Err(NoSlot::Full(Full::InAll))));
         let (slot, pid) = (first, 11);
         all.hear(ZYGOTE, News::Begun { slot, pid });
         assert_eq!(all.get(first).and_then(Connection::process), Some(11));
@@ -462,7 +472,7 @@ mod tests {
         let counted = &all.counters;
         assert_eq!((counted.connections, counted.killed), (2, 1));
         assert_eq!(counted.refused, [1, 0, 0, 0, 0]);
-        assert_eq!(take(&mut all, "127.0.0.1:4", 4), Ok(first));
+        assert_eq!(take(&mut all, "127.0.0.1:4", 4).expect("slot"), first);
         all.parent_gone(ZYGOTE);
         assert!(all.is_empty() && all.slots() == 2 && all.counters.killed == 3);
     }

@@ -17,7 +17,7 @@ use rustix::event::PollFlags;
 use super::generation::{Admission, Entered, Generation};
 use super::memory::Memory;
 use super::notify::Notifier;
-use super::registry::{Connection, Registry, Stage};
+use super::registry::{Connection, NoSlot, Registry, Stage};
 use super::sessions::{SessionHandles, Sessions};
 use super::start::{
     FileStamp, limits, listen_on, raise_descriptor_limit, sandbox_for, say_ready, start_generation,
@@ -591,10 +591,11 @@ impl<'a> Supervisor<'a> {
         };
         let slot = match self.registry.take(arrived, lot) {
             Ok(slot) => slot,
-            Err(full) => {
+            Err(NoSlot::Full(full)) => {
                 log::warn!(peer:%, stage:% = "accept", reason:% = full; "refused");
                 return;
             }
+            Err(NoSlot::System(e)) => return log::error!(peer:%, error:% = e; "can't serve"),
         };
         let connection = self.registry.get(slot);
         let passed = connection.map_or(Ok(()), |of| generation.pass_on(slot, of, socket));
