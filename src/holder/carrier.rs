@@ -229,7 +229,7 @@ fn fetch(
     let (reply, reason) = match fill(&part, (name, size), from, next)? {
         Fate::Whole => return keep(line, stock, own),
         Fate::Wrong => (Reply::NoSuchFile, NotStored::Corrupt),
-        Fate::Full => (Reply::NoSpace, NotStored::Full),
+        Fate::Full => (Reply::NoSpace { hub: None }, NotStored::Full),
     };
     ask(stock, &FromCarrier::Spoiled)?;
     line.answer(own, reply)?;
@@ -259,7 +259,7 @@ fn keep(
 ) -> Result<Option<NotStored>> {
     let (reply, reason) = match ask(stock, &FromCarrier::Whole)? {
         ToCarrier::Done => (Reply::FileReceived { receipt: None }, None),
-        ToCarrier::Refused(reason) => (Reply::NoSpace, Some(reason)),
+        ToCarrier::Refused(reason) => (Reply::NoSpace { hub: None }, Some(reason)),
         _ => return Err(Ended::NoStock),
     };
     line.answer(own, reply)?;

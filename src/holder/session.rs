@@ -328,7 +328,7 @@ impl Session {
     /// Sends a reply of a code.
     fn refuse(&mut self, id: Id, code: u16) -> Result<Came> {
         let reply = match Code::of(code) {
-            Some(Code::NoSpace) => Reply::NoSpace,
+            Some(Code::NoSpace) => Reply::NoSpace { hub: None },
             Some(Code::Later) => Reply::Later { after: None },
             Some(Code::NotMine) => Reply::NotMine,
             Some(Code::NotAllowed) => Reply::NotAllowed,

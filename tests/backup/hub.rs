@@ -16,7 +16,7 @@ use crate::peer::{self, Hub};
 use crate::schema::{fits, schema};
 
 pub fn pin(hub: &Hub) -> String {
-    let pem = fs::read(hub.data().with_file_name("tls.pem")).expect("certificate");
+    let pem = fs::read(hub.certificate()).expect("certificate");
     let certificate = X509::from_pem(&pem).expect("PEM").to_der().expect("DER");
     format!("SHA256:{}", fingerprint(&certificate).expect("key"))
 }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::ops::{Deref, DerefMut};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use openssl::ssl::{SslConnector, SslMethod, SslStream, SslVerifyMode, SslVersion};
@@ -24,6 +24,7 @@ pub const GIB: u64 = 1 << 30;
 pub struct Hub {
     server: Server,
     above: TempDir,
+    data: PathBuf,
 }
 
 impl Deref for Hub {
@@ -47,13 +48,19 @@ pub fn server(lines: &str) -> Option<Hub> {
 
 /// The same with further lines of `[server]`.
 pub fn server_with(server: &str, lines: &str) -> Option<Hub> {
+    server_on(None, server, lines)
+}
+
+/// The same on a disk of its own.
+pub fn server_on(disk: Option<&Path>, server: &str, lines: &str) -> Option<Hub> {
     if !is_root() {
         println!("left out: a hub needs root");
         return None;
     }
     let above = tempfile::tempdir().expect("directory");
     write_certificate(above.path(), None);
-    let (here, data) = (above.path().display(), above.path().join("hub"));
+    let here = above.path().display();
+    let data = disk.unwrap_or(above.path()).join("hub");
     // A keeper of these tests may be slow; one that is to be passed over says so.
     let timeout = if lines.contains("keeper_timeout") {
         ""
@@ -86,13 +93,22 @@ pub fn server_with(server: &str, lines: &str) -> Option<Hub> {
         ),
         ..Setup::default()
     });
-    Some(Hub { server, above })
+    Some(Hub {
+        server,
+        above,
+        data,
+    })
 }
 
 impl Hub {
     /// The directory of the hub.
-    pub fn data(&self) -> PathBuf {
-        self.above.path().join("hub")
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// Its certificate, as PEM.
+    pub fn certificate(&self) -> PathBuf {
+        self.above.path().join("tls.pem")
     }
 
     /// What `tfd hub` prints, and whether it has succeeded.

@@ -22,7 +22,7 @@ fn open(
     (user, role): (&User, Role),
     keys: &dyn Signer,
 ) -> Result<(HubLine, Missing), PeerError> {
-    let certificate = std::fs::read(hub.data().with_file_name("tls.pem")).expect("certificate");
+    let certificate = std::fs::read(hub.certificate()).expect("certificate");
     let certificate = X509::from_pem(&certificate)
         .expect("PEM")
         .to_der()

@@ -248,7 +248,7 @@ pub(super) fn reason(error: &PeerError) -> NotStored {
 /// What a keeper's refusal of a file means.
 pub(super) fn refusal(reply: &Reply) -> NotStored {
     match reply {
-        Reply::NoSpace => NotStored::Full,
+        Reply::NoSpace { .. } => NotStored::Full,
         Reply::NoSuchFile => NotStored::Missing,
         _ => NotStored::Refused,
     }

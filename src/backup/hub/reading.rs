@@ -16,7 +16,9 @@ use super::inventory::{self, Files};
 use super::peers::{Keeper, Peers, fetch, reason};
 use crate::backup::keepers::{Opens, Sample, held};
 use crate::hub::wire::request::{Get, Nst, Rec, Src};
-use crate::hub::wire::{Kind, Kinds, Message, Name, NotStored, Purpose, Reply, Request, User};
+use crate::hub::wire::{
+    Flag, Kind, Kinds, Message, Name, NotStored, Purpose, Reply, Request, User,
+};
 
 /// Parts begin and end at multiples of this, so that they show no border of a chunk.
 const ROUND: u64 = 64 * 1024;
@@ -61,6 +63,16 @@ fn other(why: impl Into<String>) -> io::Error {
 pub(super) fn refused(reply: &Reply) -> io::Error {
     let code = reply.code();
     other(format!("the hub: {} {}", code.number(), code.text()))
+}
+
+/// The hub has no room: on its own disk, or for this user.
+pub(super) fn no_space(hub: Option<Flag>) -> io::Error {
+    other(match hub {
+        Some(Flag) => {
+            "the disk of the hub is full: its operator has to make room; what is stored can be restored"
+        }
+        None => "no space is left at the hub for this user: share more, or forget and prune",
+    })
 }
 
 /// The same of a file that was to be removed.

@@ -13,7 +13,7 @@ use super::audit;
 use super::client::HubClient;
 use super::number::Number;
 use super::peers::{Keeper, Peers, send};
-use super::reading::{refused, refused_removal};
+use super::reading::{no_space, refused, refused_removal};
 use crate::backup::keepers::{Report, held};
 use crate::hub::proofs::Statement;
 use crate::hub::wire::request::{Bck, Dbu, Del, Dfi, Dst, Fil, Nst, Pix, Put};
@@ -129,11 +129,7 @@ impl Sending {
                 }
                 Reply::NoHolder { .. } => {}
                 Reply::Later { .. } => return Ok(Begun::Closed),
-                Reply::NoSpace => {
-                    return Err(io::Error::other(
-                        "no space is left at the hub for this user: share more, or forget and prune",
-                    ));
-                }
+                Reply::NoSpace { hub } => return Err(no_space(hub)),
                 reply => return Err(refused(&reply)),
             }
         }
@@ -364,11 +360,7 @@ impl Sending {
                 Message::Request(Request::Dst(it)) => places.push(it),
                 Message::Reply(Reply::TransferCompleted) => *copies += 1,
                 Message::Reply(Reply::NoHolder { .. }) => {}
-                Message::Reply(Reply::NoSpace) => {
-                    return Err(io::Error::other(
-                        "no space is left at the hub for this user: share more, or forget and prune",
-                    ));
-                }
+                Message::Reply(Reply::NoSpace { hub }) => return Err(no_space(hub)),
                 Message::Reply(reply) => return Err(refused(&reply)),
                 Message::Request(_) => return Err(io::Error::other("the hub names no place")),
             }

@@ -275,7 +275,7 @@ impl Stock {
 pub(super) fn reply_of(code: Code) -> Reply {
     match code {
         Code::NoSuchUser => Reply::NoSuchUser,
-        Code::NoSpace => Reply::NoSpace,
+        Code::NoSpace => Reply::NoSpace { hub: None },
         Code::Later => Reply::Later { after: Some(LATER) },
         Code::NotMine => Reply::NotMine,
         Code::NotAllowed => Reply::NotAllowed,

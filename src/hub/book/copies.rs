@@ -137,7 +137,7 @@ impl Book {
         let wanted = usize::from(factor.get());
         let missing = u64::try_from(wanted.saturating_sub(kept.len())).unwrap_or(0);
         if !self.has_space(wish.owner, reserved, missing * wish.size)? {
-            return Err(Reply::NoSpace.into());
+            return Err(Reply::NoSpace { hub: None }.into());
         }
         self.ask_for(wish, factor, known.as_ref(), now)?;
         let mut placed = Vec::with_capacity(wanted);
@@ -161,7 +161,7 @@ impl Book {
     /// Refuses what can't be placed.
     fn check(&self, wish: &Wish<'_>, known: Option<&FileRow>) -> Result<()> {
         if wish.size > wish.kind.max_size() {
-            return Err(Reply::NoSpace.into());
+            return Err(Reply::NoSpace { hub: None }.into());
         }
         match known {
             Some(file) if file.size == wish.size && file.kind == wish.kind => return Ok(()),

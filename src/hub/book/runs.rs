@@ -61,7 +61,7 @@ impl Book {
         let bytes = new.size.saturating_mul(u64::from(new.factor.get()));
         let is_too_large = new.size > MAX_SIZE || new.files > MAX_FILES;
         if is_too_large || !self.has_space(new.owner, 0, bytes)? {
-            return Err(Reply::NoSpace.into());
+            return Err(Reply::NoSpace { hub: None }.into());
         }
         let room = new.size.min(Kind::Data.max_size());
         let holders = self.candidates(new.owner, online, now)?;

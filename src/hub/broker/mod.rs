@@ -15,6 +15,7 @@ pub mod process;
 mod relays;
 mod reports;
 mod returns;
+mod room;
 mod sources;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -28,6 +29,7 @@ use self::message::{FromSession, ToSession};
 use self::owners::Placing;
 use self::process::Settings;
 use self::relays::Relays;
+use self::room::Room;
 use super::book::{Account, Book, Online, Result, Time, Trouble, UserId};
 use super::prober::Job;
 use super::state::State;
@@ -78,6 +80,8 @@ pub struct Broker {
     care: Care,
     /// Peers that are to meet at the relay.
     relays: Relays,
+    /// What is left on its disk.
+    room: Room,
     /// Holders for which the prober is to look.
     probes: VecDeque<Job>,
     /// How often it looks for each; zero for never.
@@ -92,7 +96,7 @@ pub struct Broker {
 
 impl Broker {
     /// Nobody yet.
-    pub fn new(settings: &Settings, throttle: Throttle) -> Broker {
+    pub fn new(settings: &Settings, throttle: Throttle, room: Room) -> Broker {
         Broker {
             hub: settings.rules.hub.clone(),
             window: settings.window,
@@ -109,6 +113,7 @@ impl Broker {
             placings: HashMap::new(),
             care: Care::new(settings.terms),
             relays: Relays::new(settings.relay_port, settings.relay_lines),
+            room,
             probes: VecDeque::new(),
             probe_cycle: settings.probe_cycle,
             due: BTreeSet::new(),

@@ -7,8 +7,8 @@ use super::line::{Asked, Asker, OpenRun};
 use crate::hub::book::{Account, Book, NewRun, Placed, Removal, Result, Trouble, UserId, Wish};
 use crate::hub::wire::request::{Bck, Del, Dfi, Dst, Nfi, Nst, Pix, Put, Rcv};
 use crate::hub::wire::{
-    Code, CopyNumber, Factor, Kind, Message, Name, NotStored, Purpose, Reply, Request, Role, RunId,
-    Spread, Wrong,
+    Code, CopyNumber, Factor, Flag, Kind, Message, Name, NotStored, Purpose, Reply, Request, Role,
+    RunId, Spread, Wrong,
 };
 
 /// Copies of a file that a request of an owner waits for.
@@ -75,7 +75,8 @@ impl Broker {
             is_chain: it.spread == Some(Spread::Chain),
             is_exclusive: it.exclusive.is_some(),
         };
-        let begun = book.begin(&new, &self.online, self.now);
+        let begun = self.want_room();
+        let begun = begun.and_then(|()| book.begin(&new, &self.online, self.now));
         if let Err(Trouble::Sql(_)) = begun {
             return begun.map(drop);
         }
@@ -93,6 +94,14 @@ impl Broker {
         };
         self.reply(asker, reply);
         Ok(())
+    }
+
+    /// Refuses what is new while the hub's disk is full.
+    fn want_room(&mut self) -> Result<()> {
+        match self.room.is_left() {
+            true => Ok(()),
+            false => Err(Reply::NoSpace { hub: Some(Flag) }.into()),
+        }
     }
 
     fn run_of(&self, number: u64) -> Result<OpenRun> {
@@ -138,6 +147,7 @@ impl Broker {
             is_complete: false,
             counts: true,
         };
+        self.want_room()?;
         let wish = placing.wish(name);
         let placed = book.place(&wish, &self.online, &mut random, self.now)?;
         placing.left = placed.len();
@@ -356,6 +366,7 @@ impl Broker {
             is_complete: false,
             counts: false,
         };
+        self.want_room()?;
         let wish = placing.wish(name);
         let placed = book.not_stored(&wish, failed, &self.online, random(), self.now)?;
         let file = book.any_file(user.id, name)?.ok_or(Reply::NoSuchFile)?;

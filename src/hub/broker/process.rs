@@ -16,6 +16,7 @@ use super::figures::Publisher;
 use super::gates::Gate;
 use super::line::Line;
 use super::message::{Admitted, Answer, FromRelay, NewCaller, ToRelay};
+use super::room::Room;
 use super::{Broker, Terms};
 use crate::hub::book::{Book, Result, Rules, Trouble};
 use crate::hub::prober::{Job, Probed};
@@ -88,7 +89,7 @@ pub struct Channels {
 pub fn run(store: &Path, settings: Settings, blocked: File, of: Channels) -> io::Result<()> {
     let now = jiff::Timestamp::now().as_second();
     let throttle = Throttle::new(settings.limits, Some(blocked));
-    let broker = Broker::new(&settings, throttle);
+    let broker = Broker::new(&settings, throttle, Room::of(store));
     let book = Book::open(&store.join(FILE), settings.rules, now).map_err(io::Error::other)?;
     book.resume(now).map_err(io::Error::other)?;
     let mut office = Office {

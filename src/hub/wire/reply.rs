@@ -123,8 +123,9 @@ replies! {
     NoSuchUser = 401 "User does not exist";
     /// The response is wrong.
     NotVerified = 402 "Verification client-hub did not succeed";
-    /// The owner's space, or the holder's, does not suffice.
-    NoSpace = 403 "Accessible space not sufficient";
+    /// The owner's space, or the holder's, does not suffice. `hub`: the hub's own disk is
+    /// full.
+    NoSpace = 403 "Accessible space not sufficient" [hub: Flag];
     /// Others have `used` bytes in this share.
     ShareTooSmall = 404 "Share is smaller than used space" [used: u64];
     /// The user is offline; last seen at `until`.

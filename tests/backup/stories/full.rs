@@ -1,4 +1,6 @@
-//! Disks that are full, at a keeper and where a restore writes.
+//! Disks that are full: at a keeper, at the hub, and where a restore writes.
+
+use std::io;
 
 use crate::disk::SmallDisk;
 
@@ -86,4 +88,31 @@ fn a_restore_to_a_full_disk_names_what_has_no_room_and_goes_on_where_there_is_so
     );
     machine.fine(&["restore", "latest", "--target", "back"]);
     party.expect_same(&machine);
+}
+
+#[test]
+fn a_hub_whose_disk_is_full_gives_back_what_it_has_and_takes_more_once_there_is_room() {
+    let Some(disk) = SmallDisk::mount(96) else {
+        return;
+    };
+    let Some(hub) = peer::server_on(Some(disk.path()), "", "").map(fixed) else {
+        return;
+    };
+    let party = Party::at(hub, "1", vec![("bob", Different::default())]);
+    party.anna.fine(&["backup", "source"]);
+    let filler = disk.path().join("filler");
+    let mut rest = fs::File::create(&filler).expect("file");
+    assert!(io::copy(&mut io::repeat(0), &mut rest).is_err());
+    add(&party, "later", 2000, 4);
+    let (_, err) = party.anna.ends(1, &["backup", "source"]);
+    assert!(err.contains("disk of the hub is full"), "{err}");
+    fs::remove_dir_all(party.anna.path("source/later")).expect("remove");
+    let machine = party.machine();
+    assert_eq!(machine.fine(&["snapshots"]).lines().count(), 1);
+    machine.fine(&["restore", "latest", "--target", "back"]);
+    drop(rest);
+    fs::remove_file(filler).expect("remove");
+    add(&party, "later", 2000, 4);
+    party.anna.fine(&["backup", "source"]);
+    party.expect_restored();
 }

@@ -153,7 +153,11 @@ impl Party {
 
 /// A hub that is at the same address after a kill; `None` without root.
 fn hub(lines: &str) -> Option<Hub> {
-    let hub = peer::server(lines)?;
+    Some(fixed(peer::server(lines)?))
+}
+
+/// Has a hub listen where it does now whenever it starts.
+fn fixed(hub: Hub) -> Hub {
     let config = fs::read_to_string(hub.config_path()).expect("configuration");
     let address = hub.tls_address().to_string();
     let config = config.replace(
@@ -161,7 +165,7 @@ fn hub(lines: &str) -> Option<Hub> {
         &format!("tls_listen = [\"{address}\"]"),
     );
     fs::write(hub.config_path(), config).expect("configuration");
-    Some(hub)
+    hub
 }
 
 /// Takes up an account; its phrase is in `phrase`.

@@ -324,7 +324,7 @@ fn a_full_disk_refuses_files_and_keeps_those_it_has() {
     let filler = disk.path().join("filler");
     let _ = fs::write(&filler, vec![1; 16 << 20]);
     let reply = send(&mut peer, &announced(&anna, &third), &third).expect("reply");
-    assert_eq!(reply, Reply::NoSpace);
+    assert_eq!(reply, Reply::NoSpace { hub: None });
     fs::remove_file(filler).expect("removed");
     let receipt = sent(&mut peer, &anna, &third);
     kept.acknowledge(&mut line, &third, receipt);

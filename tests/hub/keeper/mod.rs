@@ -170,7 +170,7 @@ pub fn keeper_of(hub: &Hub, name: &str) -> (Person, String) {
         holder: SigningKey::new(&seed).expect("key"),
         ..Person::new(name)
     };
-    let pem = fs::read(hub.data().with_file_name("tls.pem")).expect("certificate");
+    let pem = fs::read(hub.certificate()).expect("certificate");
     let certificate = X509::from_pem(&pem).expect("PEM").to_der().expect("DER");
     let pin = fingerprint(&certificate).expect("pin");
     let proof = Statement::HolderKey {
