@@ -2,6 +2,7 @@
 //! TLB find one server. `TFD_TEST_SHARED=DIR:DIR` has the two reach the
 //! directory by mounts of its own each, in place of a local directory.
 
+mod cluster;
 mod haproxy;
 mod load;
 mod rolling;

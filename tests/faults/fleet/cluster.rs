@@ -1,0 +1,168 @@
+//! A fleet over a CephFS that `scripts/fleet ceph --test` has started, while its parts are
+//! killed and started again: no acknowledged byte is lost, and `tf` goes on by itself.
+//! `TFD_TEST_CEPH` is where the cluster is.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::load::{self, Done};
+use super::rolling::{Balanced, report};
+use super::{Shared, wait_for_tlb};
+use crate::common::{Client, reply_for};
+
+/// How long a cluster may take to be whole again.
+const REPAIR: Duration = Duration::from_secs(150);
+
+/// The cluster, by the directory of `scripts/fleet`.
+struct Cluster(PathBuf);
+
+impl Cluster {
+    fn of_environment() -> Option<Cluster> {
+        let found = std::env::var_os("TFD_TEST_CEPH");
+        if found.is_none() {
+            println!("left out: there is no CephFS here: scripts/fleet ceph --test");
+        }
+        found.map(|path| Cluster(path.into()))
+    }
+
+    /// What `ceph` prints.
+    fn ceph(&self, words: &[&str]) -> String {
+        let mut command = Command::new("ceph");
+        command.env("CEPH_CONF", self.0.join("ceph.conf"));
+        let output = command.args(words).output().expect("ceph");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// Kills a part; it is started again by itself.
+    fn kill(&self, name: &str) {
+        let path = self.0.join("pids").join(name);
+        let pid = fs::read_to_string(path).expect("pid");
+        let pid = Pid::from_raw(pid.trim().parse().expect("number"));
+        kill(pid, Signal::SIGKILL).expect("kill");
+    }
+
+    /// The metadata server that serves.
+    fn active(&self) -> Option<String> {
+        let text = self.ceph(&["mds", "stat"]);
+        let (_, rest) = text.split_once("{0=")?;
+        let (name, state) = rest.split_once('=')?;
+        state.starts_with("up:active").then(|| name.to_owned())
+    }
+
+    fn is_whole(&self) -> bool {
+        self.active().is_some()
+            && self.ceph(&["mds", "stat"]).contains("up:standby")
+            && self.ceph(&["osd", "stat"]).contains("3 up")
+            && self.ceph(&["pg", "stat"]).contains("active+clean")
+    }
+
+    #[track_caller]
+    fn wait(&self, what: &str, mut condition: impl FnMut(&Cluster) -> bool) {
+        let end = Instant::now() + REPAIR;
+        while !condition(self) {
+            assert!(Instant::now() < end, "{what}: {}", self.ceph(&["status"]));
+            std::thread::sleep(Duration::from_millis(500));
+        }
+    }
+
+    fn wait_until_whole(&self) {
+        self.wait("a whole cluster", Cluster::is_whole);
+    }
+}
+
+/// A fleet under load while something happens to the cluster; all that was acknowledged
+/// is there then.
+fn during(what: &str, cluster: &Cluster, happens: impl FnOnce(&mut Balanced)) -> Done {
+    cluster.wait_until_whole();
+    let mut fleet = Balanced::start("");
+    let configuration = fleet.configuration();
+    let done = load::during(&configuration, || happens(&mut fleet));
+    report(what, &done);
+    fleet.has_all(&done);
+    done
+}
+
+#[test]
+fn a_tfd_that_is_killed_over_cephfs_loses_nothing() {
+    let Some(cluster) = Cluster::of_environment() else {
+        return;
+    };
+    during("a tfd killed", &cluster, |fleet| {
+        let addresses = [0, 1].map(|number| fleet.servers[number].address());
+        fleet.servers[0].signal(Signal::SIGKILL);
+        fleet.servers[0].wait_for_end();
+        fleet.servers[0].start_again();
+        wait_for_tlb(&mut Client::connect(addresses[1]), addresses[0]);
+    });
+}
+
+#[test]
+fn a_storage_daemon_that_is_killed_under_cephfs_loses_nothing() {
+    let Some(cluster) = Cluster::of_environment() else {
+        return;
+    };
+    during("an OSD killed", &cluster, |_| {
+        cluster.kill("osd.1");
+        cluster.wait("two OSDs", |it| it.ceph(&["osd", "stat"]).contains("2 up"));
+        cluster.wait_until_whole();
+    });
+}
+
+#[test]
+fn a_metadata_server_that_is_killed_under_cephfs_loses_nothing() {
+    let Some(cluster) = Cluster::of_environment() else {
+        return;
+    };
+    cluster.wait_until_whole();
+    let before = cluster.active().expect("a metadata server");
+    during("the metadata server killed", &cluster, |_| {
+        cluster.kill(&format!("mds.{before}"));
+        cluster.wait("the one on standby", |it| {
+            it.active().is_some_and(|active| active != before)
+        });
+    });
+    cluster.wait_until_whole();
+}
+
+/// A quota on a directory, in bytes; 0 for none.
+fn set_quota(directory: &std::path::Path, bytes: u64) {
+    let value = bytes.to_string();
+    let flags = rustix::fs::XattrFlags::empty();
+    rustix::fs::setxattr(directory, "ceph.quota.max_bytes", value.as_bytes(), flags)
+        .expect("quota");
+}
+
+#[test]
+fn a_quota_of_cephfs_is_code_13_on_both_machines() {
+    if Cluster::of_environment().is_none() {
+        return;
+    }
+    let shared = Shared::make();
+    let directory = shared.ends[0].join("limited");
+    fs::create_dir(&directory).expect("directory");
+    crate::common::give_to_server(&directory);
+    set_quota(&directory, 4 << 20);
+    let servers = [0, 1].map(|end| shared.serve(end, "127.0.0.1:0"));
+    let content = vec![7; 1 << 20];
+    let mut clients = [0, 1].map(|number| servers[number].connect());
+    clients[0].send_file("limited/fits", false, &content);
+    for (number, client) in clients.iter_mut().enumerate() {
+        let mut reply = client.ask(format!("SNDFILE 0 limited/too-much-{number}"));
+        for _ in 0..32 {
+            if reply != "CONT" {
+                break;
+            }
+            reply = client.ask([b"CONT ", &content[..500_000]].concat());
+        }
+        assert_eq!(reply, reply_for(13));
+        client.expect_alive();
+    }
+    set_quota(&directory, 0);
+    clients[1].send_file("limited/fits-now", false, &content);
+    assert!(servers[0].read("limited/fits-now") == content);
+}
