@@ -2,21 +2,32 @@
 //! killed and started again: no acknowledged byte is lost, and `tf` goes on by itself.
 //! `TFD_TEST_CEPH` is where the cluster is.
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use rustix::fs::FlockOperation;
 
-use super::load::{self, Done};
+use super::load::{self, Done, Ends};
 use super::rolling::{Balanced, report};
 use super::{Shared, wait_for_tlb};
-use crate::common::{Client, reply_for};
+use crate::common::{Client, give_to_server, reply_for};
 
 /// How long a cluster may take to be whole again.
 const REPAIR: Duration = Duration::from_secs(150);
+
+/// How long uploads are opened by the other mount; without the setting in
+/// `scripts/fleet.d/ceph` one of the first few hangs.
+const OPENING: Duration = Duration::from_secs(10);
+
+/// Small pieces, so that one comes while Ceph writes those before it.
+const PIECE: usize = 1007;
+const PIECES: usize = 100;
 
 /// The cluster, by the directory of `scripts/fleet`.
 struct Cluster(PathBuf);
@@ -130,7 +141,7 @@ fn a_metadata_server_that_is_killed_under_cephfs_loses_nothing() {
 }
 
 /// A quota on a directory, in bytes; 0 for none.
-fn set_quota(directory: &std::path::Path, bytes: u64) {
+fn set_quota(directory: &Path, bytes: u64) {
     let value = bytes.to_string();
     let flags = rustix::fs::XattrFlags::empty();
     rustix::fs::setxattr(directory, "ceph.quota.max_bytes", value.as_bytes(), flags)
@@ -145,7 +156,7 @@ fn a_quota_of_cephfs_is_code_13_on_both_machines() {
     let shared = Shared::make();
     let directory = shared.ends[0].join("limited");
     fs::create_dir(&directory).expect("directory");
-    crate::common::give_to_server(&directory);
+    give_to_server(&directory);
     set_quota(&directory, 4 << 20);
     let servers = [0, 1].map(|end| shared.serve(end, "127.0.0.1:0"));
     let content = vec![7; 1 << 20];
@@ -165,4 +176,52 @@ fn a_quota_of_cephfs_is_code_13_on_both_machines() {
     set_quota(&directory, 0);
     clients[1].send_file("limited/fits-now", false, &content);
     assert!(servers[0].read("limited/fits-now") == content);
+}
+
+/// Opens each file once and tries its lock, as a server that starts does with the
+/// uploads of the other.
+fn open_each(directory: &Path, ended: &AtomicBool) -> usize {
+    let mut opened = BTreeSet::new();
+    while !ended.load(Ordering::Relaxed) {
+        for entry in fs::read_dir(directory).expect("directory").flatten() {
+            if opened.insert(entry.file_name())
+                && let Ok(file) = fs::File::open(entry.path())
+            {
+                let _ = rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive);
+            }
+        }
+    }
+    opened.len()
+}
+
+/// Replaces a file again and again, each time in many small pieces.
+fn upload_often(client: &mut Client) {
+    let end = Instant::now() + OPENING;
+    while Instant::now() < end {
+        assert_eq!(client.ask("SNDFILE 1 f"), "CONT");
+        for _ in 0..PIECES {
+            assert_eq!(client.ask([&b"CONT "[..], &[7; PIECE]].concat()), "CONT");
+        }
+        assert_eq!(client.ask("OK"), "OK");
+    }
+}
+
+#[test]
+fn an_upload_that_the_other_mount_of_cephfs_opens_goes_on() {
+    if Cluster::of_environment().is_none() {
+        return;
+    }
+    let shared = Shared::make();
+    let server = shared.serve(0, "127.0.0.1:0");
+    let ended = AtomicBool::new(false);
+    let opened = std::thread::scope(|scope| {
+        let opening = scope.spawn(|| open_each(&shared.ends[1], &ended));
+        {
+            let _ends = Ends(&ended);
+            upload_often(&mut server.connect());
+        }
+        opening.join().expect("opening")
+    });
+    assert!(opened > 10, "{opened} opened");
+    assert_eq!(server.read("f"), [7; PIECES * PIECE]);
 }

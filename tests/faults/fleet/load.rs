@@ -109,7 +109,7 @@ fn long(person: &Person, number: usize) -> Done {
 }
 
 /// Ends the load, even if what happens has failed.
-struct Ends<'a>(&'a AtomicBool);
+pub struct Ends<'a>(pub &'a AtomicBool);
 
 impl Drop for Ends<'_> {
     fn drop(&mut self) {
