@@ -14,8 +14,9 @@ use nix::unistd::Pid;
 use rustix::fs::FlockOperation;
 
 use super::load::{self, Done, Ends};
-use super::rolling::{Balanced, report};
+use super::rolling::{self, Balanced, report};
 use super::{Shared, wait_for_tlb};
+use crate::common::tf::Person;
 use crate::common::{Client, give_to_server, reply_for};
 
 /// How long a cluster may take to be whole again.
@@ -28,6 +29,9 @@ const OPENING: Duration = Duration::from_secs(10);
 /// Small pieces, so that one comes while Ceph writes those before it.
 const PIECE: usize = 1007;
 const PIECES: usize = 100;
+
+/// The size of a file that takes seconds.
+const LARGE: usize = 128 << 20;
 
 /// The cluster, by the directory of `scripts/fleet`.
 struct Cluster(PathBuf);
@@ -224,4 +228,30 @@ fn an_upload_that_the_other_mount_of_cephfs_opens_goes_on() {
     });
     assert!(opened > 10, "{opened} opened");
     assert_eq!(server.read("f"), [7; PIECES * PIECE]);
+}
+
+#[test]
+fn a_large_file_goes_up_through_one_tfd_over_cephfs_and_down_through_the_other() {
+    if Cluster::of_environment().is_none() {
+        return;
+    }
+    let fleet = Balanced::start("");
+    let person = Person::new();
+    let content: Vec<u8> = (0..LARGE).map(|at| (at / 4093 + at) as u8).collect();
+    person.write("large", &content);
+    let rate = |end: usize, words: &[&str]| {
+        let address = fleet.servers[end].address();
+        person.configure(&rolling::configuration(&[address], false));
+        let begin = Instant::now();
+        let run = person.tf(words);
+        assert_eq!(run.code, Some(0), "{words:?}: {}{}", run.out, run.err);
+        LARGE as f64 / 1e6 / begin.elapsed().as_secs_f64()
+    };
+    let up = rate(0, &["put", "-q", "large", "s:"]);
+    let down = rate(1, &["get", "-q", "s:large", "back"]);
+    println!(
+        "a file of {} MiB: {up:.0} MB/s up, {down:.0} MB/s down",
+        LARGE >> 20
+    );
+    assert!(fs::read(person.path("back")).expect("read") == content);
 }
