@@ -3,6 +3,7 @@
 //! certificate; if they are right, it hands the gate's channel to the daemon,
 //! which starts the session. It answers nothing else and runs unprivileged.
 
+mod accounts;
 mod by_pam;
 mod shared;
 
@@ -26,9 +27,9 @@ use crate::session::failure::Failure;
 pub use crate::session::login::AskingGate as Gate;
 use crate::session::login::{Ask, GatePipe, Why};
 use crate::users::account::{Account, Closed};
-use crate::users::hash::Scheme;
 use crate::users::throttle::{self, Block, FOR_GOOD, Throttle};
 use crate::users::{hash, totp};
+use accounts::Accounts;
 pub use shared::SharedLogins;
 
 /// Passwords checked at once; each takes 19 MiB while it is.
@@ -58,13 +59,11 @@ enum Claim {
     Certificate(Box<Proof>),
 }
 
-/// The accounts, a hash for unknown names, the failures, and the check of
-/// certificates.
+/// The accounts, the failures, and the check of certificates.
 struct Book {
-    accounts: Vec<Account>,
+    accounts: Accounts,
     /// Whether any of them needs one-time codes.
     has_codes: bool,
-    nobody: String,
     throttle: Mutex<Throttle>,
     shown: Option<ReplayGuard>,
     /// What checks passwords in place of the hashes.
@@ -91,14 +90,10 @@ impl Book {
             pam,
             shared,
         } = checks;
-        let mut password = [0; 32];
-        getrandom::fill(&mut password).map_err(io::Error::other)?;
-        let nobody = hash::make(&password).map_err(io::Error::other)?;
         let (throttle, shown) = (Mutex::new(throttle), authority.map(ReplayGuard::new));
         Ok(Book {
             has_codes: accounts.iter().any(|account| account.totp.is_some()),
-            accounts,
-            nobody,
+            accounts: Accounts::new(accounts).map_err(io::Error::other)?,
             throttle,
             shown,
             pam,
@@ -110,12 +105,6 @@ impl Book {
         self.throttle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The number of the account of this name.
-    fn find(&self, name: &str) -> Option<usize> {
-        let mut accounts = self.accounts.iter();
-        accounts.position(|account| account.name == name)
-    }
-
     /// The account that a password opens, with the period of the one-time code
     /// behind it where one is needed. Whatever name it is for, a password that could
     /// end in a code is compared with and without.
@@ -125,7 +114,7 @@ impl Book {
         (name, password): (&str, &[u8]),
         now: u64,
     ) -> Result<(usize, Option<u64>), Refusal> {
-        let (hash, is_own) = self.hash_for(found, name);
+        let (hash, is_own) = self.accounts.hash_for(found, name);
         let with_code = totp::split(password).filter(|_| self.has_codes);
         let whole = hash::fits(hash, password) && is_own;
         let secret = found.and_then(|index| self.accounts[index].totp.as_ref());
@@ -173,22 +162,6 @@ impl Book {
         account.check_open(peer, today)?;
         let barred = self.throttle().barred(&account.name, peer, now);
         barred.map_or(Ok(()), |until| Err(Refusal::barred(until)))
-    }
-
-    /// The hash to check a password against, and whether it is of the account. For an
-    /// unknown name, or an account without a password, it is the hash of some account,
-    /// always the same: the answer takes as long as for an account of the file.
-    fn hash_for(&self, found: Option<usize>, name: &str) -> (&str, bool) {
-        let has_hash = |account: &&Account| Scheme::of(&account.hash).is_some();
-        if let Some(account) = found.map(|index| &self.accounts[index]).filter(has_hash) {
-            return (&account.hash, true);
-        }
-        let all: Vec<&Account> = self.accounts.iter().filter(has_hash).collect();
-        let sum = name.bytes().fold(0_usize, |sum, b| {
-            sum.wrapping_mul(31).wrapping_add(b.into())
-        });
-        let other = all.get(sum.checked_rem(all.len()).unwrap_or(0));
-        (other.map_or(&self.nobody, |other| &other.hash), false)
     }
 }
 
@@ -414,7 +387,7 @@ fn admit_by_certificate(
         Err(reason) => return (String::new(), wrong(reason)),
     };
     let (now, today) = time();
-    let verdict = match book.find(&name) {
+    let verdict = match book.accounts.find(&name) {
         None => wrong("no such user"),
         Some(index) => book
             .check_open(index, peer, (now, today))
@@ -440,7 +413,7 @@ fn admit(
     password: &[u8],
 ) -> (Result<usize, Refusal>, Option<Instant>) {
     let (now, _) = time();
-    let found = book.find(name);
+    let found = book.accounts.find(name);
     let is_known = book.hear_shared(name, peer, now);
     if let Some(refusal) = block(&mut book.throttle(), name, peer, (now, is_known)) {
         return (Err(refusal), None);
@@ -664,7 +637,7 @@ mod tests {
     fn a_name_without_an_account_is_checked_against_some_hash() {
         let throttle = || Throttle::new(LIMITS, None);
         let empty = Book::new(Vec::new(), throttle(), Checks::default()).expect("book");
-        assert!(hash::Scheme::of(empty.hash_for(None, "x").0).is_some());
+        assert!(hash::Scheme::of(empty.accounts.hash_for(None, "x").0).is_some());
         let hash = hash::make(b"x").expect("hash");
         let lines = [
             format!("a:{hash}:a:::"),
@@ -676,9 +649,9 @@ mod tests {
             .map(|line| line.parse().expect("account"))
             .collect();
         let book = Book::new(accounts, throttle(), Checks::default()).expect("book");
-        assert_eq!(book.hash_for(Some(0), "a"), (hash.as_str(), true));
+        assert_eq!(book.accounts.hash_for(Some(0), "a"), (hash.as_str(), true));
         for (found, name) in [(Some(1), "new"), (Some(2), "pam"), (None, "zzz")] {
-            assert_eq!(book.hash_for(found, name), (hash.as_str(), false));
+            assert_eq!(book.accounts.hash_for(found, name), (hash.as_str(), false));
             let refused = book.check_password(found, (name, b"x"), 0);
             assert!(refused.is_err(), "{name}: the hash is another account's");
         }
