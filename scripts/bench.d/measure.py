@@ -75,9 +75,14 @@ def tmpfs(mib, large):
     try:
         yield path
     finally:
-        # A server that just ended may hold a file for a moment.
-        for _ in range(50):
-            if subprocess.run(["umount", path], stderr=subprocess.DEVNULL).returncode == 0:
-                break
-            time.sleep(0.1)
+        unmount(path)
         path.rmdir()
+
+
+def unmount(path):
+    """Takes a file system away."""
+    # A server that just ended may hold a file for a moment.
+    for _ in range(50):
+        if subprocess.run(["umount", path], stderr=subprocess.DEVNULL).returncode == 0:
+            break
+        time.sleep(0.1)

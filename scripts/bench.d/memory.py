@@ -1,5 +1,6 @@
 """The private memory of sessions that do nothing."""
 
+import contextlib
 import pathlib
 import re
 import statistics
@@ -36,11 +37,11 @@ def sessions(daemon):
     return [pid for pid in grandchildren if name(pid) == "tfd-session"]
 
 
-def idle(bench, env, daemon, count, *words, rest=0):
-    """KiB of the median session among so many that the load program holds by these words,
-    looked at after so many seconds of rest."""
+@contextlib.contextmanager
+def held(bench, env, *words):
+    """The load program once it holds the sessions that these words ask for."""
     holder = subprocess.Popen(
-        bench.command(*words, count),
+        bench.command(*words),
         env=bench.environment(env),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -49,14 +50,21 @@ def idle(bench, env, daemon, count, *words, rest=0):
     try:
         if holder.stdout.readline().strip() != "ready":
             raise SystemExit("the idle sessions did not begin")
+        yield holder
+    finally:
+        holder.stdin.close()
+        holder.wait(60)
+
+
+def idle(bench, env, daemon, count, *words, rest=0):
+    """KiB of the median session among so many that the load program holds by these words,
+    looked at after so many seconds of rest."""
+    with held(bench, env, *words, count):
         time.sleep(rest)
         found = sessions(daemon)
         if len(found) != count:
             raise SystemExit(f"{len(found)} sessions found instead of {count}")
         return statistics.median(map(private_kib, found))
-    finally:
-        holder.stdin.close()
-        holder.wait(60)
 
 
 def measure(bench):
