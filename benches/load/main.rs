@@ -42,6 +42,8 @@ usage: load handshakes CLIENTS COUNT [fresh]
        load ready COUNT                   microseconds from connecting to an answer
        load idle COUNT                    holds sessions until standard input ends
        load roundtrips REQUEST COUNT      requests per second
+       load latency REQUEST CLIENTS COUNT requests per second of clients at once, and
+                                          microseconds of the median and of 99 in 100
        load apart REQUEST COUNT           the same with Nagle, header and body by a write each
        load tcp SIZE COUNT                roundtrips of a bare TCP echo
        load tcp-apart SIZE COUNT          apart of one
@@ -66,7 +68,8 @@ usage: load handshakes CLIENTS COUNT [fresh]
        load cipher                        MiB per second: the plain loop, ours, our
                                           generator, bare recurrence, on a cycle
        load keys                          checks the session keys of transfers
-       load account                       a line of a users file";
+       load account [made]                a line of a users file; its hash is a cheap one,
+                                          or as tfd makes it";
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args()
@@ -84,6 +87,9 @@ fn main() -> ExitCode {
         ["ready", count] => connections::ready(number(count)),
         ["idle", count] => idle::hold(number(count)),
         ["roundtrips", request, count] => requests::per_second(request, number(count)),
+        ["latency", request, clients, count] => {
+            requests::latencies(request, number(clients), number(count))
+        }
         ["apart", request, count] => requests::apart_per_second(request, number(count)),
         ["tcp-apart", size, count] => bare::tcp_apart(number(size), number(count)),
         ["tcp", size, count] => bare::tcp(number(size), number(count)),
@@ -108,6 +114,7 @@ fn main() -> ExitCode {
         ["cipher"] => cipher::rates(),
         ["keys"] => keys::check(),
         ["account"] => Ok(server::account()),
+        ["account", "made"] => server::account_as_made(),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);

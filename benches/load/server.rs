@@ -8,6 +8,8 @@ use argon2::Argon2;
 use argon2::password_hash::PasswordHasher;
 use tfd::client::{ClientError, Connection, PublicKey, Target, Tls, Trust};
 
+use crate::Figure;
+
 /// A variable of the environment; empty when it is not set.
 pub(crate) fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_default()
@@ -51,4 +53,10 @@ pub(crate) fn account() -> String {
     let hasher = Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, cheap);
     let hash = hasher.hash_password(b"bench").expect("hash");
     format!("bench:{hash}:nobody:::")
+}
+
+/// The same with the hash that tfd makes.
+pub(crate) fn account_as_made() -> Figure {
+    let hash = tfd::users::hash::make(b"bench").map_err(|e| failure(&e))?;
+    Ok(format!("bench:{hash}:nobody:::"))
 }

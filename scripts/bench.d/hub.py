@@ -17,12 +17,15 @@ FILES, UNCHANGED, LARGE_MIB, PLACED = 10_000, 100_000, 4096, 20_000
 
 
 def processor_seconds(pid):
-    """What a process, those beneath it and those that have ended there took."""
+    """What a process, those beneath it and those that have ended there took; nothing once
+    it has ended: then it is its parent's."""
     path = pathlib.Path(f"/proc/{pid}")
-    times = (path / "stat").read_text().rpartition(")")[2].split()[11:15]
-    children = (path / f"task/{pid}/children").read_text().split()
-    own = sum(map(int, times)) / os.sysconf("SC_CLK_TCK")
-    return own + sum(map(processor_seconds, children))
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        times = (path / "stat").read_text().rpartition(")")[2].split()[11:15]
+        children = (path / f"task/{pid}/children").read_text().split()
+        own = sum(map(int, times)) / os.sysconf("SC_CLK_TCK")
+        return own + sum(map(processor_seconds, children))
+    return 0
 
 
 def cost(what, daemons, *words, env):

@@ -18,6 +18,7 @@ import memory
 import phases
 import report
 import requests
+import scale
 import streams
 import transfers
 import trees
@@ -41,6 +42,7 @@ SECTIONS = {
     "trees": (trees.measure, False),
     "far": (trees.far, False),
     "memory": (memory.measure, False),
+    "scale": (scale.measure, False),
     "vault": (vault.measure, False),
     "hub": (hub.measure, False),
     "instructions": (instructions.measure, False),

@@ -84,5 +84,6 @@ def unmount(path):
     # A server that just ended may hold a file for a moment.
     for _ in range(50):
         if subprocess.run(["umount", path], stderr=subprocess.DEVNULL).returncode == 0:
-            break
+            return
         time.sleep(0.1)
+    run("umount", "--lazy", path)

@@ -3,6 +3,7 @@
 import pathlib
 import re
 
+import paper
 import targets
 from measure import BIN, run
 
@@ -328,6 +329,103 @@ def memory(f):
     return f"An idle session of {f['sessions']}: {f['KiB']:.0f} KiB of private memory."
 
 
+def scale(f):
+    """How a server grows."""
+    idle = {
+        "sessions": "Idle sessions",
+        "opened a second": "opened a second",
+        "private KiB": "private KiB each",
+        "KiB": "KiB in all each",
+        "CPU ms a second": "CPU, ms a second",
+        "p50": "p50, µs",
+        "p99": "p99, µs",
+        "ready": "to the first answer, µs",
+    }
+    active = {
+        "clients": "Clients that ask",
+        "rate": "requests a second",
+        "p50": "p50, µs",
+        "p99": "p99, µs",
+        "CPU µs a request": "CPU of tfd, µs a request",
+        "private KiB": "private KiB each",
+    }
+    accounts = {
+        "accounts": "Accounts",
+        "start": "start, s",
+        "MiB": "memory of tfd, MiB",
+        "ready": "login, µs",
+        "changed": "login after a change of the users file, s",
+        "changed, CPU s": "the same, CPU of tfd, s",
+    }
+    files = f["files"]
+    starts = [("Start beneath so many files", "until it answers, s", "until all are read, s")]
+    starts[0] += ("CPU, s", "memory of the sweeper, MiB")
+    starts += [(what, *start.values()) for what, start in files["starts"].items()]
+    return (
+        f"{steps(f['idle'], idle)}\n\n"
+        "Private: of the session's process. In all: what the machine has less, less the client's\n"
+        "process: the kernel's part, and the sockets of both ends. CPU: all of tfd. The latencies\n"
+        "are those of one further session. One run of each step.\n\n"
+        f"{steps(f['active'], active)}\n\n"
+        "Each asks for FSTAT, one request after the other, on the cores of the server.\n\n"
+        f"{logins(f)}\n\n"
+        f"{steps(f['accounts'], accounts)}\n\n"
+        "All accounts have one system user. Start: until the first login is answered.\n\n"
+        f"{table(*starts)}\n\n"
+        f"{files['files']:,} empty files on ext4, {files['entries']:,} of them in one directory, whose\n"
+        f"LS lists {files['listed']:,.0f} entries a second; its session has at most\n"
+        f"{files['listing, MiB']:.0f} MiB.\n\n"
+        f"{on_paper(f)}"
+    )
+
+
+def on_paper(f):
+    """What so many users would take of so many machines, the scarcest first."""
+    rows = paper.rows(f)
+    head = ("On paper", "a unit costs, measured", "units", "takes", "there is", "share")
+    shown = [
+        (row.what, f"{number(row.cost)} {row.unit}", row.units, row.takes, row.there_is, row.share)
+        for row in rows
+    ]
+    return (
+        f"{table(head, *shown)}\n\n"
+        f"{paper.USERS:,} users on {paper.MACHINES} machines as the one that measured: {f['cores']} cores,\n"
+        f"{f['GiB']:.1f} GiB. A share above 1 is too much.\n"
+        f"*{rows[0].what}* ends first, then *{rows[1].what}*."
+    )
+
+
+def logins(f):
+    """What logins cost."""
+    store = f["store"]
+    login, idle = store["login"], store["idle"]
+    return table(
+        ("Logins and the store", "measured"),
+        ("A login whose hash is cheap, CPU of tfd, µs", f["logins"]["cheap"]),
+        ("A login whose hash is as tfd makes it, CPU of tfd, µs", f["logins"]["made"]),
+        ("The cheap one with a store, CPU of tfd, µs", store["tfd"]),
+        ("The same, questions to the store", login["questions"]),
+        ("The same, CPU of the store, µs", login["µs"]),
+        (
+            f"An idle session of {store['sessions']:,}, CPU of the store, µs a second",
+            idle["µs"],
+        ),
+        ("The same, questions a second", idle["questions"]),
+    )
+
+
+def steps(steps, columns):
+    """A table of steps: what they count, and their other columns by their titles."""
+    count, *others = columns
+    rows = [[f"{step[count]:,}", *cells(step, others)] for step in steps]
+    return table([*columns.values()], *rows)
+
+
+def cells(step, names):
+    """What a step has measured; nothing where it could not."""
+    return ["" if step[name] is None else step[name] for name in names]
+
+
 def vault(f):
     """Syncs of the vault, its idle sessions, and handshakes of its old dialects."""
     one, many = f["old handshakes, one"], f["old handshakes"]
@@ -383,7 +481,7 @@ def instructions(f):
 
 PARTS = (
     *(connections, phases, requests, streams, transfers, bulk, small),
-    *(proxy, files, trees, far, instructions, digests, memory, vault, hub),
+    *(proxy, files, trees, far, instructions, digests, memory, scale, vault, hub),
 )
 
 

@@ -17,12 +17,14 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def wait_for(port):
-    """Waits until something listens there."""
-    for _ in range(1200):
+def wait_for(port, process=None):
+    """Waits until something listens there: a minute, or ten as long as this process runs."""
+    for _ in range(12_000 if process else 1_200):
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return
+        if process and process.poll() is not None:
+            break
         time.sleep(0.05)
     raise SystemExit(f"nothing listens on port {port}")
 
@@ -52,7 +54,7 @@ class Servers:
     def start(self, port, *words):
         """Starts a daemon that listens on this port; its process."""
         process = self.begin(*words)
-        wait_for(port)
+        wait_for(port, process)
         return process
 
     def begin(self, *words):
@@ -91,11 +93,12 @@ class Servers:
         tls = {**plain, "TF_SERVER": f"127.0.0.1:{port}", "TF_TLS_PIN": self.pin}
         return plain, tls, process
 
-    def tfd(self, name, server="", tf=""):
+    def tfd(self, name, server="", tf="", root="root"):
         """A tfd with further lines in its two sections; what tells the load of
         it, and its process."""
         port = free_port()
-        configuration = self.configure(name, f'listen = ["127.0.0.1:{port}"]\n{tf}', server)
+        tf = f'listen = ["127.0.0.1:{port}"]\n{tf}'
+        configuration = self.configure(name, tf, server, root)
         process = self.start(port, BIN / "tfd", "serve", "--config", configuration)
         return self.access(f"127.0.0.1:{port}"), process
 
@@ -109,8 +112,8 @@ class Servers:
         self.begin(*prefix, BIN / "tfd", "serve", "--config", configuration)
         return {**self.access(f"{host}:{port}"), "TF_TLS_PIN": self.pin}
 
-    def configure(self, name, tf, server):
-        """The configuration of a tfd, its root and its keys."""
+    def configure(self, name, tf, server, root="root"):
+        """The configuration of a tfd with this root, and its keys."""
         (self.scratch / "root").mkdir(exist_ok=True)
         run("chown", "nobody", self.scratch / "root")
         if not (self.scratch / "private.pem").exists():
@@ -121,10 +124,10 @@ class Servers:
 user = "nobody"
 log = "warn"
 control = ""
-max_sessions_per_address = 4096
+max_sessions_per_address = 0
 max_unauthenticated_per_address = 4096
 max_unauthenticated_per_network = 4096
-root = "root"
+root = "{root}"
 {server}
 
 [tf]

@@ -69,6 +69,41 @@ class Report(unittest.TestCase):
         told = {what: (measured, reached) for what, measured, _, reached in targets.rows({"vault": f})}
         self.assertEqual(told["Vault, memory of an idle session, of TF's over TLS"], (2, "no"))
 
+    def test_each_step_of_growth_has_a_row(self):
+        idle = {"opened a second": 900, "private KiB": 120, "KiB": None}
+        idle |= {"CPU ms a second": 1.5, "p50": 20, "p99": 45, "ready": 1400}
+        active = {"rate": 45_000, "p50": 20, "p99": 45, "CPU µs a request": 12}
+        start = {"s": 31.2, "read, s": 31.3, "CPU s": 30.5, "MiB": 12}
+        files = {"entries": 10**6, "listed": 2e6, "listing, MiB": 12, "files": 10**7}
+        accounts = {"start": 1.5, "MiB": 640, "ready": 1500, "changed": 1.25, "changed, CPU s": 2}
+        accounts["supervisor, MiB"] = 128
+        store = {"login": {"questions": 3, "µs": 90}, "idle": {"questions": 0.1, "µs": 2}}
+        f = {
+            **{"cores": 2, "GiB": 24},
+            "idle": [
+                {"sessions": 10, **idle},
+                {"sessions": 10_000, **idle, "KiB": 310},
+            ],
+            "active": [{"clients": 64, **active, "private KiB": 140}],
+            "logins": {"cheap": 1300, "made": 21_000},
+            "store": {**store, "tfd": 1500, "sessions": 1000},
+            "accounts": [{"accounts": 10**6, **accounts}],
+            "files": {**files, "starts": {"with a quota": start}},
+        }
+        rows = report.scale(f).splitlines()
+        self.assertIn("| 10 | 900 | 120 | | 1.50 | 20.0 | 45.0 | 1,400 |", rows)
+        self.assertIn("| 10,000 | 900 | 120 | 310 | 1.50 | 20.0 | 45.0 | 1,400 |", rows)
+        self.assertIn("| 64 | 45,000 | 20.0 | 45.0 | 12.0 | 140 |", rows)
+        self.assertIn("| 1,000,000 | 1.50 | 640 | 1,500 | 1.25 | 2.00 |", rows)
+        self.assertIn("| with a quota | 31.2 | 31.3 | 30.5 | 12.0 |", rows)
+        self.assertIn("| The same, questions to the store | 3.00 |", rows)
+        # A million sessions of 2 µs a second each take two cores of the one that a store has.
+        first = "| Sessions at the store, cores | 2.00 µs a second | 1,000,000 | 2.00 | 1.00 | 2.00 |"
+        self.assertIn(first, rows)
+        memory = "| Memory of sessions, MiB | 310 KiB | 10,000 | 3,027 | 24,576 | 0.12 |"
+        self.assertIn(memory, rows)
+        self.assertIn("*Sessions at the store, cores* ends first", rows[-1])
+
     def test_tables_put_numbers_to_the_right(self):
         text = report.table(("What", "Rate"), ("a", 1234.5), ("b", 0.123))
         self.assertEqual(text, "| What | Rate |\n| --- | ---: |\n| a | 1,234 |\n| b | 0.12 |")
