@@ -16,6 +16,7 @@ pub mod sweeper;
 pub mod uploads;
 pub mod zygote;
 
+use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -273,11 +274,21 @@ fn read_accounts(config: &Config) -> Result<Vec<(Account, Identity)>, String> {
         .as_deref()
         .ok_or("server.users is missing")?;
     let accounts = users::file::read(path).map_err(|problems| problems.join("; "))?;
+    // Each system user is looked up once, however many accounts it has.
+    let mut identities: HashMap<String, Identity> = HashMap::new();
     let with_identity = |account: Account| {
-        let identity = Identity::of(&account.system_user)
-            .map_err(|e| format!("{}: {}: {e}", account.name, account.system_user))?;
+        let user = account.system_user.as_str();
+        let identity = match identities.get(user) {
+            Some(identity) => identity.clone(),
+            None => {
+                let identity =
+                    Identity::of(user).map_err(|e| format!("{}: {user}: {e}", account.name))?;
+                identities.insert(user.to_owned(), identity.clone());
+                identity
+            }
+        };
         if identity.uid.is_root() && !config.server.allow_root_user {
-            return Err(format!("{}: {} is root", account.name, account.system_user));
+            return Err(format!("{}: {user} is root", account.name));
         }
         Ok((account, identity))
     };
