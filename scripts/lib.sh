@@ -53,15 +53,18 @@ need_build() {
 # shellcheck disable=SC2034 # read by the scripts that source this one
 case "${TFD_BUILD-release}" in
     dev) built="$top/target/debug" ;;
+    quick) built="$top/target/quick" ;;
     *) built="$top/target/release" ;;
 esac
 
-# The programs as users get them; with TFD_BUILD=dev those that the tests run.
+# The programs as users get them; with TFD_BUILD=quick less optimised, with dev those
+# that the tests run.
 build_programs() {
     need_build
     say "building the programs"
     case "${TFD_BUILD-release}" in
         dev) cargo test --quiet --locked --features backup --no-run ;;
+        quick) cargo build --quiet --locked --profile quick --features backup --bins ;;
         *) cargo build --quiet --locked --release --features backup --bins ;;
     esac
 }
