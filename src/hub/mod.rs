@@ -18,6 +18,7 @@ pub(crate) mod place;
 pub(crate) mod prober;
 pub mod proofs;
 mod relay;
+mod room;
 pub(crate) mod server;
 mod session;
 mod speech;

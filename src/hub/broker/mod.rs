@@ -15,7 +15,6 @@ pub mod process;
 mod relays;
 mod reports;
 mod returns;
-mod room;
 mod sources;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -29,9 +28,9 @@ use self::message::{FromSession, ToSession};
 use self::owners::Placing;
 use self::process::Settings;
 use self::relays::Relays;
-use self::room::Room;
 use super::book::{Account, Book, Online, Result, Time, Trouble, UserId};
 use super::prober::Job;
+use super::room::Room;
 use super::state::State;
 use super::wire::request::{Acs, Out, Stp};
 use super::wire::{Id, Label, Leaving, Line as Sent, Message, Name, Reply, Request, Role};
