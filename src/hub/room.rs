@@ -25,50 +25,67 @@ const PIECE: usize = 1 << 20;
 /// The room on the disk.
 #[derive(Debug)]
 pub struct Room {
+    store: File,
     reserve: PathBuf,
     is_reserved: bool,
 }
 
 impl Room {
     /// That of a store. A full disk has room for its database afterwards.
-    pub fn of(store: &Path) -> Room {
+    ///
+    /// # Errors
+    /// The system's, when it can't be told how full the disk is, or the file can't give way.
+    pub fn of(store: &Path) -> io::Result<Room> {
         let reserve = store.join(FILE);
         let mut room = Room {
             is_reserved: reserve.exists(),
+            store: File::open(store)?,
             reserve,
         };
-        room.is_left();
-        room
+        room.keep()?;
+        Ok(room)
+    }
+
+    /// Sees to it that the next change has room, also on a full disk.
+    ///
+    /// # Errors
+    /// As for [`Room::of`].
+    pub fn keep(&mut self) -> io::Result<()> {
+        if self.is_reserved {
+            let free = self.free()?;
+            if free < LEAST {
+                log::error!(free; "the disk of the hub is full: it takes nothing new until there is room");
+                self.give_way()?;
+                self.is_reserved = false;
+            }
+        }
+        Ok(())
     }
 
     /// Whether there is room for what is new.
     pub fn is_left(&mut self) -> bool {
-        if let Err(e) = self.look() {
-            log::error!(error:% = e; "the hub can't look how full its disk is");
+        if !self.is_reserved
+            && let Err(e) = self.look()
+        {
+            log::error!(error:% = e; "the hub can't make room on its disk");
         }
         self.is_reserved
     }
 
     fn look(&mut self) -> io::Result<()> {
-        let free = self.free()?;
-        if self.is_reserved && free < LEAST {
-            log::error!(free; "the disk of the hub is full: it takes nothing new until there is room");
-            self.is_reserved = false;
-            return self.give_way();
+        if self.free()? < ENOUGH {
+            return Ok(());
         }
-        if !self.is_reserved && free >= ENOUGH {
-            if let Err(e) = self.take() {
-                self.give_way()?;
-                return Err(e);
-            }
-            self.is_reserved = true;
+        if let Err(e) = self.take() {
+            self.give_way()?;
+            return Err(e);
         }
+        self.is_reserved = true;
         Ok(())
     }
 
     fn free(&self) -> io::Result<u64> {
-        let store = self.reserve.parent().unwrap_or(&self.reserve);
-        let found = rustix::fs::fstatfs(File::open(store)?)?;
+        let found = rustix::fs::fstatfs(&self.store)?;
         let size = u64::try_from(found.f_bsize).unwrap_or(0);
         Ok(found.f_bavail.saturating_mul(size))
     }

@@ -89,7 +89,7 @@ pub struct Channels {
 pub fn run(store: &Path, settings: Settings, blocked: File, of: Channels) -> io::Result<()> {
     let now = jiff::Timestamp::now().as_second();
     let throttle = Throttle::new(settings.limits, Some(blocked));
-    let broker = Broker::new(&settings, throttle, Room::of(store));
+    let broker = Broker::new(&settings, throttle, Room::of(store)?);
     let book = Book::open(&store.join(FILE), settings.rules, now).map_err(io::Error::other)?;
     book.resume(now).map_err(io::Error::other)?;
     let mut office = Office {
@@ -163,6 +163,7 @@ impl Office {
                 number => heard.push(number),
             }
         }
+        self.broker.room.keep()?;
         let ended = self.serve(&heard).map_err(io::Error::other)?;
         if !goes_on {
             self.broker.leave_all();
