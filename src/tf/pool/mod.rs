@@ -149,7 +149,7 @@ impl Balancer {
 
     /// The servers to try by TCP now, at most 64: where none is alive, those that
     /// are silent. They count as tried.
-    pub fn to_knock(&mut self, now: Duration) -> Vec<SocketAddr> {
+    pub fn next_knocks(&mut self, now: Duration) -> Vec<SocketAddr> {
         let is_alive = |entry: &Entry| entry.health.state() == State::Alive;
         if self.entries.iter().any(is_alive) {
             return Vec::new();
@@ -163,7 +163,7 @@ impl Balancer {
         silent.take(BATCH).map(knock).collect()
     }
 
-    /// Notes what [`Balancer::to_knock`] gave, and which of these servers took the
+    /// Notes what [`Balancer::next_knocks`] gave, and which of these servers took the
     /// connection.
     pub fn knocked(&mut self, tried: &[SocketAddr], accepting: &[SocketAddr]) {
         for address in tried {

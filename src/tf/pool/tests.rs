@@ -289,20 +289,20 @@ fn a_silent_server_that_takes_connections_is_the_last_resort() {
     let mut balancer = pool(3);
     let address = |n: u8| server(n, 0).address;
     let mut now = 0.0;
-    assert_eq!(balancer.to_knock(at(now)), []);
+    assert_eq!(balancer.next_knocks(at(now)), []);
     round(&mut balancer, now, |n, _| (n == 3).then(|| vec![0]));
     for _ in 0..4 {
         now += 1.01;
         round(&mut balancer, now, |n, _| (n == 3).then(|| vec![0]));
     }
     assert_eq!(chosen(&mut balancer, now, 1), [0]);
-    let tried = balancer.to_knock(at(now));
+    let tried = balancer.next_knocks(at(now));
     assert_eq!(tried, [address(1), address(2)], "not who takes no clients");
-    assert_eq!(balancer.to_knock(at(now + 4.0)), []);
+    assert_eq!(balancer.next_knocks(at(now + 4.0)), []);
     balancer.knocked(&tried, &[address(2)]);
     assert_eq!(chosen(&mut balancer, now, 2), [2, 2]);
     now += 5.0;
-    let tried = balancer.to_knock(at(now));
+    let tried = balancer.next_knocks(at(now));
     assert_eq!(tried.len(), 2);
     balancer.knocked(&tried, &[]);
     assert_eq!(chosen(&mut balancer, now, 1), [0]);
@@ -311,5 +311,5 @@ fn a_silent_server_that_takes_connections_is_the_last_resort() {
         round(&mut balancer, now, |n, _| (n == 1).then(|| vec![1]));
     }
     assert_eq!(chosen(&mut balancer, now, 1), [1]);
-    assert_eq!(balancer.to_knock(at(now + 9.0)), [], "one is alive");
+    assert_eq!(balancer.next_knocks(at(now + 9.0)), [], "one is alive");
 }

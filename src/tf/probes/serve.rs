@@ -247,7 +247,7 @@ impl<'a> Server<'a> {
         let Some(lists) = self.lists.channel().filter(|_| self.tried.is_empty()) else {
             return;
         };
-        let tried = self.balancer.to_knock(self.started.elapsed());
+        let tried = self.balancer.next_knocks(self.started.elapsed());
         if !tried.is_empty() && lists.try_send(&tried).is_ok() {
             self.tried = tried;
         }
