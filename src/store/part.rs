@@ -20,7 +20,7 @@ use crate::text::hex;
 const TRIES: usize = 8;
 
 /// How often, and how long each time, to wait for a lasting part whose writer may
-/// just be about to end.
+/// just be about to end, and for a name that is just being given to another file.
 const LOCK_TRIES: usize = 100;
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
@@ -218,7 +218,17 @@ pub fn rename(
     to: &OsStr,
     flags: RenameFlags,
 ) -> Result<(), Errno> {
-    match rustix::fs::renameat_with(&from_directory, from, &to_directory, to, flags) {
+    let again = || rustix::fs::renameat_with(&from_directory, from, &to_directory, to, flags);
+    let mut renamed = again();
+    for _ in 1..LOCK_TRIES {
+        // NFS gives a file that is open here another name first; others wait for that.
+        if renamed != Err(Errno::TXTBSY) {
+            break;
+        }
+        std::thread::sleep(LOCK_PAUSE);
+        renamed = again();
+    }
+    match renamed {
         Err(Errno::INVAL | Errno::NOSYS) if flags.contains(RenameFlags::NOREPLACE) => {
             rustix::fs::linkat(&from_directory, from, &to_directory, to, AtFlags::empty())?;
             rustix::fs::unlinkat(&from_directory, from, AtFlags::empty())

@@ -19,6 +19,10 @@ use super::path::{Policy, RootPath};
 /// uncertain (`EAGAIN`).
 const TRIES: usize = 64;
 
+/// How often to look again for a file that another machine has replaced meanwhile: on NFS
+/// what was found by its name is stale then (`ESTALE`).
+const LOOKS: usize = 8;
+
 /// The most links followed in the last place of a path, as in the kernel.
 const MAX_LINKS: usize = 40;
 
@@ -96,6 +100,10 @@ impl Root {
     /// `EXDEV` when the path leads out of the root or to such a name, else the
     /// system's.
     pub fn open_at(&self, path: &RootPath, flags: OFlags, mode: Mode) -> Result<OwnedFd, Errno> {
+        while_stale(|| self.open_once(path, flags, mode))
+    }
+
+    fn open_once(&self, path: &RootPath, flags: OFlags, mode: Mode) -> Result<OwnedFd, Errno> {
         let open = |flags| open_beneath(self.handle(), path.as_os_str(), flags, mode);
         if flags.contains(OFlags::DIRECTORY) {
             return open(flags);
@@ -137,7 +145,9 @@ impl Root {
         } else {
             OFlags::empty()
         };
-        rustix::fs::fstat(self.open_at(path, OFlags::PATH | directory, Mode::empty())?)
+        while_stale(|| {
+            rustix::fs::fstat(self.open_at(path, OFlags::PATH | directory, Mode::empty())?)
+        })
     }
 
     /// The entry of a path in its directory; a link in the last place is the
@@ -215,6 +225,17 @@ impl Root {
         }
         Err(Errno::LOOP)
     }
+}
+
+/// Does something again while a file is replaced on another machine.
+pub(super) fn while_stale<T>(mut work: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
+    for _ in 1..LOOKS {
+        match work() {
+            Err(Errno::STALE) => {}
+            other => return other,
+        }
+    }
+    work()
 }
 
 fn is_link(handle: &OwnedFd) -> Result<bool, Errno> {

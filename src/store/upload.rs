@@ -11,7 +11,7 @@ use super::inherit::{copy_attributes, inherit, take_group};
 use super::part::{PartFile, Taken, is_directory, is_file, is_link};
 use super::path::RootPath;
 use super::quota::{Quota, Reservation};
-use super::root::{Entry, Root};
+use super::root::{Entry, Root, while_stale};
 use crate::sys::number::size;
 
 /// The bits of a mode that a file keeps when it is replaced.
@@ -428,10 +428,11 @@ fn open_old(target: &Entry, replace: bool) -> Result<Option<OwnedFd>, UploadErro
         return Err(UploadError::Special);
     }
     let flags = AtFlags::EACCESS | AtFlags::SYMLINK_NOFOLLOW;
-    rustix::fs::accessat(&target.directory, target.name(), Access::WRITE_OK, flags)?;
+    let (directory, name) = (&target.directory, target.name());
+    while_stale(|| rustix::fs::accessat(directory, name, Access::WRITE_OK, flags))?;
     let open = |flags| {
         let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        rustix::fs::openat(&target.directory, target.name(), flags, Mode::empty())
+        while_stale(|| rustix::fs::openat(directory, name, flags, Mode::empty()))
     };
     let opened = open(OFlags::RDONLY).or_else(|_| open(OFlags::WRONLY));
     Ok(Some(opened?))
