@@ -24,6 +24,10 @@ const TRIES: usize = 8;
 const LOCK_TRIES: usize = 100;
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
+/// File systems that take bytes for which they may have no room, and say so when the file
+/// is closed: NFS and SMB (three kinds).
+const LATE: [u32; 4] = [0x6969, 0x517b, 0xff53_4d42, 0xfe53_4d42];
+
 /// A new name for a part: unguessable, so that nobody can prepare it.
 ///
 /// # Errors
@@ -139,7 +143,8 @@ impl PartFile {
 
     /// Lets the file appear under its own name. With `sync`, file and name are
     /// on disk before this returns. The bytes of a file that replaces another are
-    /// in any case: a disk that fails later must not take both.
+    /// in any case: a disk that fails later must not take both. So are those on a file
+    /// system that reports a full disk late.
     ///
     /// # Errors
     /// `EEXIST` when the name exists and may not be replaced, `ESTALE` when it is
@@ -150,7 +155,7 @@ impl PartFile {
         let replaces = || rustix::fs::statat(&self.directory, target, flags).is_ok_and(has_bytes);
         if sync {
             rustix::fs::fsync(&self.file)?;
-        } else if !matches!(on, Taken::Refuse) && replaces() {
+        } else if reports_late(&self.file)? || !matches!(on, Taken::Refuse) && replaces() {
             rustix::fs::fdatasync(&self.file)?;
         }
         let name = OsStr::from_bytes(&self.name);
@@ -235,6 +240,12 @@ pub fn rename(
         }
         other => other,
     }
+}
+
+/// Whether the file system of a file reports late that it is full.
+fn reports_late(file: &OwnedFd) -> Result<bool, Errno> {
+    let kind = u32::try_from(rustix::fs::fstatfs(file)?.f_type);
+    Ok(kind.is_ok_and(|kind| LATE.contains(&kind)))
 }
 
 /// Syncs the names of a directory to disk. `directory` may be a path handle.
