@@ -90,10 +90,14 @@ fn age(stat: &Stat) -> Duration {
     age.unwrap_or_default()
 }
 
-/// The lock on a part that nobody holds.
+/// The lock on a part that nobody holds. NFS locks only what may be written to; a
+/// directory never may.
 fn take_over(directory: std::os::fd::BorrowedFd<'_>, name: &OsStr) -> Option<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let part = rustix::fs::openat(directory, name, flags, Mode::empty()).ok()?;
+    let open = |flags| {
+        let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        rustix::fs::openat(directory, name, flags, Mode::empty())
+    };
+    let part = open(OFlags::RDWR).or_else(|_| open(OFlags::RDONLY)).ok()?;
     rustix::fs::flock(&part, FlockOperation::NonBlockingLockExclusive).ok()?;
     Some(part)
 }
