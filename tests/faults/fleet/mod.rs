@@ -5,6 +5,7 @@
 mod cluster;
 mod haproxy;
 mod load;
+mod nfs;
 mod rolling;
 
 use std::fs;
