@@ -15,8 +15,8 @@ use super::is_root;
 pub const NEAR: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 pub const FAR: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2));
 
-/// What the link is called at either end.
-const DEVICE: &str = "tfd";
+/// What each machine calls its link.
+pub const DEVICE: &str = "tfd";
 
 /// Two namespaces with a link between them.
 pub struct Link {
@@ -200,7 +200,7 @@ impl Homes {
             }
             ip(&format!("-n {router} route add default via {out}.1"))?;
             ip(&format!("-n {inner} route add default via {own}.1"))?;
-            routers[side].forward()?;
+            routers[side].set("ip_forward", "1")?;
             command("ip", &format!("netns exec {router} nft add table ip home"))?;
             for rule in [
                 "add chain ip home out { type nat hook postrouting priority 100; }",
@@ -211,12 +211,50 @@ impl Homes {
                 command("ip", &format!("netns exec {router} nft {rule}"))?;
             }
         }
-        net.forward()?;
+        net.set("ip_forward", "1")?;
         Ok(Homes {
             net,
             home,
             den,
             _routers: routers,
+        })
+    }
+}
+
+/// Machines in one network segment, each a namespace with an address.
+pub struct Segment {
+    pub machines: Vec<Namespace>,
+    _switch: Namespace,
+}
+
+impl Segment {
+    /// One machine for each address.
+    pub fn make(addresses: &[Ipv4Addr]) -> Result<Segment, String> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let made = |end: String| {
+            let name = format!("tfd-test-{}-segment-{number}-{end}", std::process::id());
+            Namespace::make(name)
+        };
+        let switch = made("switch".to_owned())?;
+        switch.ip("link add switch type bridge")?;
+        switch.ip("link set switch up")?;
+        let machines = addresses.iter().enumerate().map(|(at, address)| {
+            let machine = made(at.to_string())?;
+            ip(&format!(
+                "link add port{at} netns {} type veth peer name {DEVICE} netns {}",
+                switch.0, machine.0
+            ))?;
+            switch.ip(&format!("link set port{at} master switch up"))?;
+            machine.ip(&format!("address add {address}/24 dev {DEVICE}"))?;
+            machine.ip("link set lo up")?;
+            machine.ip(&format!("link set {DEVICE} up"))?;
+            Ok(machine)
+        });
+        let machines = machines.collect::<Result<_, String>>()?;
+        Ok(Segment {
+            machines,
+            _switch: switch,
         })
     }
 }
@@ -240,10 +278,21 @@ impl Namespace {
         Ok(Namespace(name))
     }
 
-    /// Has it pass packets on.
-    fn forward(&self) -> Result<(), String> {
-        let written = self.run(|| std::fs::write("/proc/sys/net/ipv4/ip_forward", "1"));
-        written.map_err(|e| format!("ip_forward: {e}"))
+    /// Runs `ip` there.
+    ///
+    /// # Errors
+    /// What it says.
+    pub fn ip(&self, words: &str) -> Result<(), String> {
+        ip(&format!("-n {} {words}", self.0))
+    }
+
+    /// Sets something below `net.ipv4`.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn set(&self, name: &str, value: &str) -> Result<(), String> {
+        let written = self.run(|| std::fs::write(format!("/proc/sys/net/ipv4/{name}"), value));
+        written.map_err(|e| format!("{name}: {e}"))
     }
 
     /// Does something in a thread that has entered the namespace.

@@ -4,6 +4,7 @@
 
 mod cluster;
 mod haproxy;
+mod ipvs;
 mod load;
 mod nfs;
 mod rolling;
