@@ -14,7 +14,7 @@ use super::output::complain;
 const PROGRAM: &str = "tf-backup";
 
 /// Its commands.
-const COMMANDS: [&str; 13] = [
+const COMMANDS: [&str; 14] = [
     "backup",
     "snapshots",
     "restore",
@@ -28,6 +28,7 @@ const COMMANDS: [&str; 13] = [
     "tag",
     "rewrite",
     "hub",
+    "keep",
 ];
 
 /// What may stand before them and is an argument of both programs.

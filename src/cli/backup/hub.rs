@@ -297,7 +297,7 @@ impl Place {
     }
 }
 
-fn parsed_share(text: &str) -> std::result::Result<String, String> {
+pub(super) fn parsed_share(text: &str) -> std::result::Result<String, String> {
     match parse_size(text) {
         Some(1..) => Ok(text.to_owned()),
         _ => Err("use bytes above 0, as 500G or 2T".to_owned()),
@@ -325,8 +325,9 @@ fn save_holder_config(key: &Path, share: &str) -> Result<PathBuf> {
     };
     let text = format!(
         "# See tfd.toml(5). Owners have to reach this port from outside.\n\
-         [server]\ncontrol = \"\"\n\n[holder]\nlisten = [\"0.0.0.0:7171\"]\nkey = {}\nstore = {}\n\
+         [server]\ncontrol = {}\n\n[holder]\nlisten = [\"0.0.0.0:7171\"]\nkey = {}\nstore = {}\n\
          share = \"{share}\"\n",
+        quoted(&key.with_extension("control"))?,
         quoted(&key)?,
         quoted(&store.join("kept"))?
     );

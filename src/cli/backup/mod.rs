@@ -6,6 +6,7 @@ mod hub;
 mod init;
 mod keep;
 mod keepers;
+mod own_keeper;
 mod progress;
 mod rewrite;
 mod run;
@@ -91,6 +92,7 @@ enum Command {
     Tag(keep::Tag),
     Rewrite(rewrite::Rewrite),
     Hub(hub::Hub),
+    Keep(own_keeper::Keep),
 }
 
 /// Why `tf-backup` ended. restic has the same statuses.
@@ -143,6 +145,7 @@ pub fn main() -> ExitCode {
         Command::Tag(it) => it.run(&context),
         Command::Rewrite(it) => it.run(&context),
         Command::Hub(it) => it.run(&context),
+        Command::Keep(it) => it.run(&context),
     };
     let exit = done.unwrap_or_else(|error| {
         complain!("tf: {error}");
@@ -336,6 +339,7 @@ enum Record<'a> {
     Undelete(&'a crate::backup::Undeleted),
     Keeper(&'a crate::backup::KeeperAt),
     Kit(&'a hub::Sheet<'a>),
+    OwnKeeper(&'a own_keeper::OwnKeeper),
     /// Units of systemd, and what belongs to them.
     Units {
         files: Vec<String>,

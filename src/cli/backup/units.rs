@@ -11,6 +11,9 @@ use super::{Context, Record, Result};
 use crate::backup::{BackupError, local};
 use crate::cli::servers::usual_file;
 
+/// The unit of a keeper.
+pub(super) const KEEPER_UNIT: &str = "tf-holder.service";
+
 /// How often a timer starts a backup.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(super) enum Every {
@@ -52,20 +55,28 @@ pub(super) fn save_timer(context: &Context, every: Every, words: &[&OsStr]) -> R
 
 /// Has a tfd serve what this configuration says.
 pub(super) fn save_keeper(context: &Context, config: &Path) -> Result<()> {
-    let beside = std::env::current_exe().map_err(local(Path::new("tf-backup")))?;
-    let beside = beside.with_file_name("tfd");
-    let program = match beside.is_file() {
-        true => quoted(beside.as_os_str())?,
-        false => "tfd".to_owned(),
+    let program = match beside("tfd")? {
+        beside if beside.is_absolute() => quoted(beside.as_os_str())?,
+        found => found.display().to_string(),
     };
     let text = format!(
         "[Unit]\nDescription=Keeper of others' backups\nDocumentation=man:tfd(8)\n\n\
-         [Service]\nType=notify\nExecStart={program} serve --config {}\nRestart=on-failure\n\
-         RestartSec=10\n\n[Install]\nWantedBy=default.target\n",
+         [Service]\nType=notify\nExecStart={program} serve --config {}\n\
+         ExecReload=kill -HUP $MAINPID\nRestart=on-failure\nRestartSec=10\n\n[Install]\nWantedBy=default.target\n",
         quoted(config.as_os_str())?
     );
-    let unit = save_unit("tf-holder.service", &text)?;
+    let unit = save_unit(KEEPER_UNIT, &text)?;
     shown(context, &[unit, config.to_owned()])
+}
+
+/// A program of the same installation, or else the one that the path finds.
+pub(super) fn beside(name: &str) -> Result<PathBuf> {
+    let own = std::env::current_exe().map_err(local(Path::new("tf-backup")))?;
+    let beside = own.with_file_name(name);
+    Ok(match beside.is_file() {
+        true => beside,
+        false => PathBuf::from(name),
+    })
 }
 
 /// A word of a command as systemd reads it.
