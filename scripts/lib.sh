@@ -69,6 +69,11 @@ build_programs() {
     esac
 }
 
+# test_program NAME : where cargo has put a test program.
+test_program() {
+    cargo test --features backup --no-run --test "$1" 2>&1 | sed -n 's/.*(\(.*\))$/\1/p'
+}
+
 # The completions of all programs for all shells, into target/completions.
 make_completions() {
     local shell program
