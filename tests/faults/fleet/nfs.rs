@@ -17,7 +17,7 @@ const CUT: Duration = Duration::from_secs(12);
 fn exported() -> Option<PathBuf> {
     let found = std::env::var_os("TFD_TEST_NFS");
     if found.is_none() {
-        println!("left out: there is no NFS here: scripts/test --full has it in scripts/vm");
+        println!("left out: there is no NFS here: scripts/fleet vm");
     }
     found.map(PathBuf::from)
 }
