@@ -175,6 +175,13 @@ impl Somebodys {
     }
 }
 
+impl Drop for Somebodys {
+    fn drop(&mut self) {
+        let _ = self.tfd.kill();
+        let _ = self.tfd.wait();
+    }
+}
+
 fn serve(desk: &Desk, config: &Path) -> Child {
     let log = desk.path("log");
     let mut tfd = desk.command_of(env!("CARGO_BIN_EXE_tfd"), &["serve", "--config"]);
