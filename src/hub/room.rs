@@ -43,6 +43,7 @@ impl Room {
             reserve,
         };
         room.keep()?;
+        room.is_left();
         Ok(room)
     }
 

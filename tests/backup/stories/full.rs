@@ -90,6 +90,37 @@ fn a_restore_to_a_full_disk_names_what_has_no_room_and_goes_on_where_there_is_so
     party.expect_same(&machine);
 }
 
+/// Writes a file until the disk is full.
+fn fill_up(file: &Path) -> fs::File {
+    let mut rest = fs::File::create(file).expect("file");
+    assert!(io::copy(&mut io::repeat(0), &mut rest).is_err());
+    rest
+}
+
+#[test]
+fn a_hub_whose_disk_fills_up_before_the_first_backup_serves_logins_all_the_same() {
+    let Some(disk) = SmallDisk::mount(96) else {
+        return;
+    };
+    let Some(hub) = peer::server_on(Some(disk.path()), "", "").map(fixed) else {
+        return;
+    };
+    let party = Party::at(hub, "1", vec![("bob", Different::default())]);
+    let broker = || {
+        let mut all = descendants(party.hub.pid()).into_iter();
+        all.find(|(_, name)| name == "tfd-hub")
+    };
+    let before = broker();
+    let _rest = fill_up(&disk.path().join("filler"));
+    for _ in 0..3 {
+        // The first login in a second notes the time.
+        std::thread::sleep(std::time::Duration::from_secs(1));
+        party.anna.fine(&["hub", "status"]);
+    }
+    assert!(before.is_some());
+    assert_eq!(broker(), before, "the same process");
+}
+
 #[test]
 fn a_hub_whose_disk_is_full_gives_back_what_it_has_and_takes_more_once_there_is_room() {
     let Some(disk) = SmallDisk::mount(96) else {
@@ -101,8 +132,7 @@ fn a_hub_whose_disk_is_full_gives_back_what_it_has_and_takes_more_once_there_is_
     let party = Party::at(hub, "1", vec![("bob", Different::default())]);
     party.anna.fine(&["backup", "source"]);
     let filler = disk.path().join("filler");
-    let mut rest = fs::File::create(&filler).expect("file");
-    assert!(io::copy(&mut io::repeat(0), &mut rest).is_err());
+    let rest = fill_up(&filler);
     add(&party, "later", 2000, 4);
     // The first login in a second notes the time.
     std::thread::sleep(std::time::Duration::from_secs(1));
