@@ -51,6 +51,9 @@ CRYPTOGRAPHY = "RSA and TLS"
 OWN_CODE = "own code"
 OTHERS = (CRYPTOGRAPHY, OWN_CODE, OTHER_CALLS)
 
+# A function and its file, which may have no name any more.
+FRAME = re.compile(r"\s*[0-9a-f]+ (.*?) \((\S+(?: \(deleted\))?)\)")
+
 # Libraries and functions that compute RSA and TLS.
 OF_CRYPTOGRAPHY = re.compile("libcrypto|libssl|aws_lc|rustls|mlkem|x25519|sha(256|512)_block")
 
@@ -115,7 +118,7 @@ def shares(script):
     counts = collections.Counter()
     for sample in script.split("\n\n"):
         command, *lines = sample.strip("\n").split("\n")
-        found = [re.fullmatch(r"\s*[0-9a-f]+ (.*) \((.*)\)", line) for line in lines]
+        found = [FRAME.fullmatch(line) for line in lines]
         frames = [(frame[1], frame[2]) for frame in found if frame]
         if command.strip().startswith("tfd") and frames:
             counts[phase_of(frames)] += 1

@@ -178,7 +178,7 @@ class Report(unittest.TestCase):
             ("tfd-spare", "clear_page ([kernel.kallsyms])", "asm_exc_page_fault ([kernel.kallsyms])"),
             ("tfd-keeper", "bn_mul_mont (/usr/lib/libcrypto.so.3)"),
             ("tfd-session", "tfd::session (/usr/bin/tfd)"),
-            ("tfd", "do_sys_openat2 ([kernel.kallsyms])"),
+            ("tfd", "do_sys_openat2 ([kernel.kallsyms])", "[unknown] (/memfd:tfd-code (deleted))"),
             ("load", "tcp_sendmsg ([kernel.kallsyms])"),
         ]
         script = "\n\n".join(
