@@ -55,7 +55,8 @@ def aims(f):
         ratio = trips["apart"] / trips["tcp-apart"]
         yield "ECHO with Nagle, header and body apart, of a bare echo", ratio, 0.5, True
     if files := f.get("files"):
-        yield "Small file by SNDFILE, µs", files["plain SNDFILE"], 150, False
+        for flow in ("SNDFILE", "RCVFILE"):
+            yield f"Small file by {flow}, µs", files[f"plain {flow}"], 150, False
     if vault := f.get("vault"):
         yield "Vault, sync after nothing has changed, µs", vault["unchanged sync, µs"], 2000, False
         yield "Vault, first sync of 10,000 entries, ms", vault["first sync, ms"], 1000, False
