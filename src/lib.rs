@@ -65,6 +65,7 @@ pub mod net;
 mod proxy;
 #[cfg(feature = "testing")]
 pub mod proxy;
+mod replace;
 #[cfg(not(feature = "testing"))]
 mod sandbox;
 #[cfg(feature = "testing")]

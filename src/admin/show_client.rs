@@ -1,7 +1,6 @@
 //! `tfd show-client`: prints what clients need, as [`Handover`] has it. Reads the
 //! configuration as it is now, and changes nothing.
 
-use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -13,6 +12,7 @@ use crate::admin::{ConfigFile, keygen};
 use crate::config::{Config, Listener, Mode, Protocol};
 use crate::handover::{Bbftp, Handover, Tf};
 use crate::net::tls::certificate;
+use crate::replace::{self, Access};
 use crate::tf::key;
 use crate::users::file::read;
 
@@ -160,10 +160,5 @@ fn address(config: &Config, name: &str, protocol: Protocol, tls: bool) -> Option
 pub(super) fn replace(file: &Path, handover: &Handover) -> Result<(), String> {
     let failed = |e: std::io::Error| format!("{}: {e}", file.display());
     let text = handover.to_text()?;
-    let new = file.with_extension("new");
-    // An interrupted run may have left it.
-    let _ = fs::remove_file(&new);
-    keygen::write_new(&new, text.as_bytes(), 0o600)
-        .and_then(|()| fs::rename(&new, file))
-        .map_err(failed)
+    replace::replace(file, text.as_bytes(), Access::Secret).map_err(failed)
 }

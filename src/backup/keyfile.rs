@@ -2,7 +2,7 @@
 //! file's mode alone, and where his keepers are. The phrase is never in it.
 
 use std::fmt::Write as _;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -20,6 +20,7 @@ use zeroize::Zeroizing;
 use super::account::Account;
 use super::seed::{SEED, Seed};
 use super::{BackupError, Result, local};
+use crate::replace::{Access, replace, sync_above};
 
 /// Its first line, which the sealed part is bound to.
 const FIRST_LINE: &str = "tfd-hub-key 1";
@@ -196,22 +197,14 @@ impl KeyFile {
 
     /// Saves it in the place of the one it was read from.
     pub(crate) fn replace(&self, path: &Path) -> Result<()> {
-        let new = path.with_extension("new");
-        match fs::remove_file(&new) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(local(&new)(e)),
-            _ => {}
-        }
-        write_secret(&new, self.text().as_bytes())?;
-        fs::rename(&new, path).map_err(local(path))
+        replace(path, self.text().as_bytes(), Access::Secret)
+            .and_then(|()| sync_above(path))
+            .map_err(local(path))
     }
 }
 
 /// Writes a file that nobody else may read, and that must not exist yet.
 pub(crate) fn write_secret(path: &Path, bytes: &[u8]) -> Result<()> {
-    let directory = match path.parent() {
-        Some(directory) if directory != Path::new("") => directory,
-        _ => Path::new("."),
-    };
     OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -221,10 +214,8 @@ pub(crate) fn write_secret(path: &Path, bytes: &[u8]) -> Result<()> {
             file.write_all(bytes)?;
             file.sync_all()
         })
-        .map_err(local(path))?;
-    File::open(directory)
-        .and_then(|directory| directory.sync_all())
-        .map_err(local(directory))
+        .and_then(|()| sync_above(path))
+        .map_err(local(path))
 }
 
 fn stretch(passphrase: &str, salt: [u8; SALT]) -> Result<Zeroizing<[u8; 64]>> {

@@ -3,9 +3,9 @@
 //! moment. See tf(1), FILES.
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Read};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 use super::failure::{Failure, Result};
 use super::place::is_entry_name;
 use super::settings::{Settings, directory};
+use crate::replace::{Access, replace};
 use crate::text::did_you_mean;
 use crate::trusted;
 
@@ -167,27 +168,10 @@ pub(super) fn keep(file: &Path, name: &str, settings: &Settings) -> Result<()> {
     let text = with_entry(&old, name, settings)
         .map_err(|e| Failure::Usage(format!("{}: {}", file.display(), e.trim_end())))?;
     Servers::parse(&text, file.clone()).map_err(Failure::Usage)?;
-    let mut new = file.file_name().unwrap_or_default().to_owned();
-    new.push(".new");
-    let new = file.with_file_name(new);
-    let written = write(&new, &text).and_then(|()| fs::rename(&new, file));
-    if written.is_err() {
-        let _ = fs::remove_file(&new);
-    }
-    written.and_then(|()| lock.sync_all()).map_err(&failed)?;
+    replace(file, text.as_bytes(), Access::Secret)
+        .and_then(|()| lock.sync_all())
+        .map_err(&failed)?;
     Ok(())
-}
-
-fn write(path: &Path, text: &str) -> io::Result<()> {
-    // An interrupted run may have left it.
-    let _ = fs::remove_file(path);
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()
 }
 
 fn with_entry(old: &str, name: &str, settings: &Settings) -> Result<String, String> {

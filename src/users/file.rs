@@ -1,15 +1,16 @@
 //! The users file on disk: who may write it, and changes that leave either the
 //! old file or the new one.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use zeroize::Zeroizing;
 
 use super::account::{self, Account};
+use crate::replace::{Access, replace, sync_above};
 use crate::trusted;
 
 /// Reads the accounts of a users file that only its owner may write and only its
@@ -226,34 +227,10 @@ impl Edit {
     /// # Errors
     /// One line that says what failed.
     pub fn commit(self) -> Result<(), String> {
-        let new = beside(&self.path, ".new");
-        let write = || {
-            let _ = fs::remove_file(&new);
-            let mut options = OpenOptions::new();
-            let mut file = options
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(&new)?;
-            if let Ok(old) = fs::metadata(&self.path) {
-                std::os::unix::fs::fchown(&file, Some(old.uid()), Some(old.gid()))?;
-                file.set_permissions(old.permissions())?;
-            }
-            file.write_all(self.text.as_bytes())?;
-            file.sync_all()?;
-            fs::rename(&new, &self.path)
-        };
         let shown = self.path.display();
-        write().map_err(|e: io::Error| {
-            let _ = fs::remove_file(&new);
-            format!("{shown}: {e}: nothing was changed")
-        })?;
-        let directory = self
-            .path
-            .parent()
-            .filter(|parent| !parent.as_os_str().is_empty());
-        File::open(directory.unwrap_or(Path::new(".")))
-            .and_then(|directory| directory.sync_all())
+        replace(&self.path, self.text.as_bytes(), Access::Kept)
+            .map_err(|e| format!("{shown}: {e}: nothing was changed"))?;
+        sync_above(&self.path)
             .map_err(|e| format!("{shown}: {e}: changed, but perhaps not on disk"))
     }
 }

@@ -4,7 +4,6 @@
 use std::fs;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -12,11 +11,12 @@ use clap::Args;
 use nix::unistd::geteuid;
 use toml_edit::{Array, DocumentMut, Item, Table, value};
 
-use crate::admin::keygen::{pin, write_new};
+use crate::admin::keygen::pin;
 use crate::admin::setup::{certificate_pair, system_user};
 use crate::admin::status::{fail, say};
 use crate::admin::{ConfigFile, check};
 use crate::config::Config;
+use crate::replace::{Access, replace};
 
 /// How far the relay's port is from the hub's.
 const RELAY: u16 = 2;
@@ -103,7 +103,7 @@ impl HubSetup {
             fs::create_dir_all(above).map_err(|e| format!("{}: {e}", above.display()))?;
         }
         if before != Before::ThisHub {
-            replace(&whole, &text).map_err(at)?;
+            replace(&whole, text.as_bytes(), Access::Kept).map_err(at)?;
         }
         Ok((config, before))
     }
@@ -161,19 +161,6 @@ impl HubSetup {
             makes_certificate,
         })
     }
-}
-
-/// Puts a text in the place of a file, whose mode stays.
-fn replace(path: &Path, text: &str) -> io::Result<()> {
-    let new = path.with_extension("new");
-    // An interrupted run may have left it.
-    let _ = fs::remove_file(&new);
-    write_new(&new, text.as_bytes(), 0o600)?;
-    if let Ok(old) = fs::metadata(path) {
-        chown(&new, Some(old.uid()), Some(old.gid()))?;
-        fs::set_permissions(&new, old.permissions())?;
-    }
-    fs::rename(&new, path)
 }
 
 fn path_value(path: &Path) -> Result<Item, String> {

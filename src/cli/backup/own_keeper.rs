@@ -2,7 +2,6 @@
 //! own; what it does is asked of it by `tfd status`, and its configuration is changed.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
@@ -16,7 +15,8 @@ use toml_edit::{DocumentMut, value};
 use super::hub::parsed_share;
 use super::units::{KEEPER_UNIT, beside};
 use super::{Context, Exit, Record, Result, say};
-use crate::backup::{BackupError, local, write_secret};
+use crate::backup::{BackupError, local};
+use crate::replace::{Access, replace, sync_above};
 use crate::text::{human_size, parse_size};
 
 /// How long a keeper may take to follow its configuration.
@@ -181,7 +181,11 @@ fn set_share(config: &Path, size: &str) -> Result<()> {
     let holder = document.get_mut("holder").and_then(|it| it.as_table_mut());
     let holder = holder.ok_or_else(|| wrong("no [holder]".to_owned()))?;
     holder["share"] = value(size);
-    save(config, &document.to_string())?;
+    // A link leads to the file itself.
+    let file = fs::canonicalize(config).map_err(local(config))?;
+    let text = document.to_string();
+    let saved = replace(&file, text.as_bytes(), Access::Kept).and_then(|()| sync_above(&file));
+    saved.map_err(local(&file))?;
     let keeper = match look(config) {
         Ok(keeper) => keeper,
         Err(e) => return Err(BackupError::Failed(format!("saved, but {e}"))),
@@ -203,20 +207,6 @@ fn set_share(config: &Path, size: &str) -> Result<()> {
         thread::sleep(Duration::from_millis(100));
     }
     Ok(())
-}
-
-/// Puts a text in the place of a file, with its owner and mode.
-fn save(file: &Path, text: &str) -> Result<()> {
-    let file = &fs::canonicalize(file).map_err(local(file))?;
-    let new = file.with_extension("toml.new");
-    // A run that was killed may have left it.
-    let _ = fs::remove_file(&new);
-    write_secret(&new, text.as_bytes())?;
-    let old = fs::metadata(file).map_err(local(file))?;
-    let kept = chown(&new, Some(old.uid()), Some(old.gid()));
-    let kept = kept.and_then(|()| fs::set_permissions(&new, old.permissions()));
-    kept.map_err(local(&new))?;
-    fs::rename(&new, file).map_err(local(file))
 }
 
 /// Waits until others have all that it has.

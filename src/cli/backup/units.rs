@@ -10,6 +10,7 @@ use clap::ValueEnum;
 use super::{Context, Record, Result};
 use crate::backup::{BackupError, local};
 use crate::cli::servers::usual_file;
+use crate::replace::{Access, replace};
 
 /// The unit of a keeper.
 pub(super) const KEEPER_UNIT: &str = "tf-holder.service";
@@ -108,9 +109,8 @@ fn save_unit(name: &str, text: &str) -> Result<PathBuf> {
     let missing = || BackupError::Failed("no home directory for a unit".to_owned());
     let directory = base.ok_or_else(missing)?.join("systemd/user");
     fs::create_dir_all(&directory).map_err(local(&directory))?;
-    let (unit, new) = (directory.join(name), directory.join(format!("{name}.new")));
-    fs::write(&new, text).map_err(local(&new))?;
-    fs::rename(&new, &unit).map_err(local(&unit))?;
+    let unit = directory.join(name);
+    replace(&unit, text.as_bytes(), Access::Kept).map_err(local(&unit))?;
     Ok(unit)
 }
 
