@@ -74,6 +74,20 @@ test_program() {
     cargo test --features backup --no-run --test "$1" 2>&1 | sed -n 's/.*(\(.*\))$/\1/p'
 }
 
+# strip_programs DIRECTORY TEST ... : tfd, tf and test programs, made small, since an
+# emulated processor has to load them.
+strip_programs() {
+    local to=$1 name
+    shift
+    mkdir -p "$to"
+    for name in tfd tf; do
+        strip -o "$to/$name" "target/debug/$name" || return 1
+    done
+    for name in "$@"; do
+        strip -o "$to/$name" "$(test_program "$name")" || return 1
+    done
+}
+
 # The completions of all programs for all shells, into target/completions.
 make_completions() {
     local shell program
