@@ -3,21 +3,19 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use openssl::x509::X509;
-use tempfile::TempDir;
 use tfd::client::{Connection, Target, Tls, Trust};
 use tfd::net::tls::certificate::fingerprint;
 
+use super::site::{Site, sessions, stop_amid_a_transfer};
 use crate::common::tf::run;
 use crate::common::{
-    Client, HASH, Server, Setup, account, copy_program, give_to_server, is_root, own_address,
-    patient, set_umask, wait_until, write_certificate,
+    Client, HASH, Server, Setup, account, copy_program, is_root, own_address, patient, wait_until,
 };
 
 const PLAIN: u16 = 10345;
@@ -28,7 +26,8 @@ pub struct Front {
     at: Ipv4Addr,
     pub servers: [Server; 2],
     haproxy: Child,
-    dir: TempDir,
+    // Behind the servers, whose log comes first.
+    site: Site,
 }
 
 /// `None` without root, which HAProxy's own user takes.
@@ -46,38 +45,30 @@ fn front_with(
         println!("left out: HAProxy takes an identity of its own, which needs root");
         return None;
     }
-    set_umask();
-    let dir = tempfile::tempdir().expect("directory");
-    let anybody = fs::Permissions::from_mode(0o755);
-    fs::set_permissions(dir.path(), anybody).expect("mode");
-    let root = dir.path().join("root");
-    fs::create_dir(&root).expect("root");
-    give_to_server(&root);
-    write_certificate(dir.path(), None);
+    let site = Site::make();
     let machines = [own_address(), own_address()];
-    let servers = machines.map(|machine| behind(dir.path(), machine, server, users));
+    let servers = machines.map(|machine| behind(&site, machine, server, users));
     let at = own_address();
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("conf/haproxy-tfd.cfg");
     let text = fs::read_to_string(file).expect("conf/haproxy-tfd.cfg");
-    let text = change(dir.path(), text)
+    let text = change(site.path(), text)
         .replace("192.0.2.10:", &format!("{at}:"))
         .replace("192.0.2.11:", &format!("{}:", machines[0]))
         .replace("192.0.2.12:", &format!("{}:", machines[1]));
-    let path = dir.path().join("haproxy.cfg");
+    let path = site.path().join("haproxy.cfg");
     fs::write(&path, text).expect("write");
-    let log = fs::File::create(dir.path().join("haproxy.log")).expect("log");
     let haproxy = Command::new("/usr/sbin/haproxy")
         .args(["-db", "-f"])
         .arg(path)
         .stdin(Stdio::null())
-        .stderr(log)
+        .stderr(site.log())
         .spawn()
         .expect("apt-get install haproxy");
     let front = Front {
         at,
         servers,
         haproxy,
-        dir,
+        site,
     };
     wait_until("HAProxy listens", || {
         TcpStream::connect(front.plain()).is_ok()
@@ -86,17 +77,12 @@ fn front_with(
 }
 
 /// A server at this address, with the root and the certificate in a directory.
-fn behind(dir: &Path, machine: Ipv4Addr, server: &str, users: &str) -> Server {
-    let here = dir.display();
+fn behind(site: &Site, machine: Ipv4Addr, server: &str, users: &str) -> Server {
+    let server = format!("accept_proxy_from = [\"127.0.0.1/32\"]\n{server}");
+    let listen = format!("listen = [\"{machine}:{PLAIN}\"]\ntls_listen = [\"{machine}:{TLS}\"]");
     Server::with(Setup {
-        server: format!(
-            "accept_proxy_from = [\"127.0.0.1/32\"]\ntls_certificate = \"{here}/tls.pem\"\n\
-             tls_key = \"{here}/tls-key.pem\"\n{server}"
-        ),
-        tf: format!("listen = [\"{machine}:{PLAIN}\"]\ntls_listen = [\"{machine}:{TLS}\"]"),
         users: users.to_owned(),
-        root: Some(dir.join("root")),
-        ..Setup::default()
+        ..site.setup(&server, listen)
     })
 }
 
@@ -128,23 +114,12 @@ impl Front {
         });
         found.expect("a server")
     }
-
-    /// How many sessions of this address a server has had.
-    fn sessions(&self, number: usize, from: &str) -> usize {
-        let line = format!("session start peer={from}:");
-        let log = self.servers[number].log();
-        log.iter().filter(|it| it.contains(&line)).count()
-    }
 }
 
 impl Drop for Front {
     fn drop(&mut self) {
         let _ = self.haproxy.kill();
         let _ = self.haproxy.wait();
-        if std::thread::panicking() {
-            let log = fs::read_to_string(self.dir.path().join("haproxy.log"));
-            eprintln!("log of HAProxy:\n{}", log.unwrap_or_default());
-        }
     }
 }
 
@@ -154,7 +129,7 @@ fn the_servers_log_the_addresses_of_the_clients_and_not_that_of_haproxy() {
     let mut plain = front.client("127.0.0.77");
     plain.expect_alive();
     front.server_of("127.0.0.77:");
-    let pem = fs::read(front.dir.path().join("tls.pem")).expect("certificate");
+    let pem = fs::read(front.site.path().join("tls.pem")).expect("certificate");
     let certificate = X509::from_pem(&pem).expect("certificate");
     let pin = fingerprint(&certificate.to_der().expect("DER")).expect("pin");
     let tls = Tls::new(&Trust::Pin(pin), None).expect("TLS");
@@ -180,7 +155,7 @@ fn a_server_that_is_down_gets_no_clients_and_gets_them_again_when_it_is_up() {
     front.servers[0].start_again();
     wait_until("the one that is back", || {
         front.client("127.0.0.82").expect_alive();
-        front.sessions(0, "127.0.0.82") > 0
+        sessions(&front.servers[0], "127.0.0.82") > 0
     });
 }
 
@@ -189,26 +164,25 @@ fn a_server_that_stops_ends_its_transfer_and_gets_no_new_clients() {
     let Some(mut front) = front("stop_grace = 60", "") else {
         return;
     };
-    let mut sender = front.client("127.0.0.83");
+    let sender = front.client("127.0.0.83");
     let stopped = front.server_of("127.0.0.83:");
-    assert_eq!(sender.ask("SNDFILE 0 f"), "CONT");
-    assert_eq!(sender.ask("CONT begun, "), "CONT");
-    front.servers[stopped].signal(Signal::SIGTERM);
-    front.servers[stopped].wait_for_log("stopping");
-    wait_until("no listener", || {
-        TcpStream::connect(front.servers[stopped].addresses()[0]).is_err()
-    });
-    for _ in 0..8 {
-        front.client("127.0.0.84").expect_alive();
-    }
-    front.servers[1 - stopped].wait_for_lines("session start peer=127.0.0.84:", 8);
-    // HAProxy has found it down by now.
-    std::thread::sleep(Duration::from_millis(1500));
-    assert_eq!(sender.ask("CONT ended"), "CONT");
-    assert_eq!(sender.ask("OK"), "OK");
-    assert_eq!(front.servers[1 - stopped].read("f"), b"begun, ended");
-    drop(sender);
-    assert_eq!(front.servers[stopped].wait_for_end(), Some(0));
+    stop_amid_a_transfer(
+        &mut front,
+        |it| &mut it.servers,
+        stopped,
+        sender,
+        |front| {
+            wait_until("no listener", || {
+                TcpStream::connect(front.servers[stopped].addresses()[0]).is_err()
+            });
+            for _ in 0..8 {
+                front.client("127.0.0.84").expect_alive();
+            }
+            front.servers[1 - stopped].wait_for_lines("session start peer=127.0.0.84:", 8);
+            // HAProxy has found it down by now.
+            std::thread::sleep(Duration::from_millis(1500));
+        },
+    );
 }
 
 /// Waits until so many further checks have come and left.
@@ -327,7 +301,7 @@ fn haproxy_may_check_by_tfd_probe() {
     }
     front.client("127.0.0.88").expect_alive();
     front.servers[1].signal(Signal::SIGSTOP);
-    let log = front.dir.path().join("haproxy.log");
+    let log = front.site.log_path();
     wait_until("down", || {
         let log = fs::read_to_string(&log).unwrap_or_default();
         log.contains("Server tf/two is DOWN") && log.contains("Server tf-tls/two is DOWN")

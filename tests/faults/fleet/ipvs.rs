@@ -4,18 +4,15 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use tempfile::TempDir;
 
+use super::site::{Site, sessions, stop_amid_a_transfer};
 use crate::common::namespaces::{DEVICE, Segment};
-use crate::common::{
-    Client, Server, Setup, copy_program, give_to_server, set_umask, wait_until, write_certificate,
-};
+use crate::common::{Client, Server, copy_program, wait_until};
 
 const CLIENT: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 77);
 const DIRECTOR: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 5);
@@ -30,7 +27,8 @@ struct Front {
     keepalived: Child,
     servers: [Server; 2],
     segment: Segment,
-    dir: TempDir,
+    // Behind the servers, whose log comes first.
+    _site: Site,
 }
 
 /// `None` where the kernel has no IPVS.
@@ -39,22 +37,15 @@ fn front(lines: &str) -> Option<Front> {
         println!("left out: there is no IPVS here: scripts/fleet vm");
         return None;
     }
-    set_umask();
+    let site = Site::make();
     let segment = Segment::make(&[CLIENT, DIRECTOR, SERVERS[0], SERVERS[1]]).expect("segment");
-    let dir = tempfile::tempdir().expect("directory");
-    let anybody = fs::Permissions::from_mode(0o755);
-    fs::set_permissions(dir.path(), anybody).expect("mode");
-    let root = dir.path().join("root");
-    fs::create_dir(&root).expect("root");
-    give_to_server(&root);
-    write_certificate(dir.path(), None);
-    let servers = [0, 1].map(|number| serve(&segment, number, dir.path(), lines));
-    let keepalived = balance(&segment, dir.path());
+    let servers = [0, 1].map(|number| serve(&segment, number, &site, lines));
+    let keepalived = balance(&segment, &site);
     let front = Front {
         keepalived,
         servers,
         segment,
-        dir,
+        _site: site,
     };
     for number in [0, 1] {
         front.wait_for(number, true);
@@ -64,7 +55,7 @@ fn front(lines: &str) -> Option<Front> {
 }
 
 /// A server that also listens at the clients' address.
-fn serve(segment: &Segment, number: usize, dir: &Path, lines: &str) -> Server {
+fn serve(segment: &Segment, number: usize, site: &Site, lines: &str) -> Server {
     let machine = &segment.machines[2 + number];
     machine.set("conf/all/arp_ignore", "1").expect("arp_ignore");
     machine
@@ -73,22 +64,17 @@ fn serve(segment: &Segment, number: usize, dir: &Path, lines: &str) -> Server {
     machine
         .ip(&format!("address add {FRONT}/32 dev lo"))
         .expect("address");
-    let (own, here) = (SERVERS[number], dir.display());
-    let setup = Setup {
-        server: format!(
-            "tls_certificate = \"{here}/tls.pem\"\ntls_key = \"{here}/tls-key.pem\"\n{lines}"
-        ),
-        tf: format!(
-            "listen = [\"{own}:{PLAIN}\", \"{FRONT}:{PLAIN}\"]\n\
-             tls_listen = [\"{own}:{TLS}\", \"{FRONT}:{TLS}\"]"
-        ),
-        root: Some(dir.join("root")),
-        ..Setup::default()
-    };
+    let own = SERVERS[number];
+    let listen = format!(
+        "listen = [\"{own}:{PLAIN}\", \"{FRONT}:{PLAIN}\"]\n\
+         tls_listen = [\"{own}:{TLS}\", \"{FRONT}:{TLS}\"]"
+    );
+    let setup = site.setup(lines, listen);
     machine.run(|| Server::with(setup))
 }
 
-fn balance(segment: &Segment, dir: &Path) -> Child {
+fn balance(segment: &Segment, site: &Site) -> Child {
+    let dir = site.path();
     let program = dir.join("tfd");
     copy_program(env!("CARGO_BIN_EXE_tfd").as_ref(), &program);
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("conf/keepalived-tfd.conf");
@@ -99,7 +85,7 @@ fn balance(segment: &Segment, dir: &Path) -> Child {
         .replace("/usr/bin/tfd", &program.display().to_string());
     let path = dir.join("keepalived.conf");
     fs::write(&path, text).expect("write");
-    let log = fs::File::create(dir.join("keepalived.log")).expect("log");
+    let log = site.log();
     segment.machines[1].run(|| {
         let mut command = Command::new("keepalived");
         for name in ["pid", "vrrp_pid", "checkers_pid"] {
@@ -147,9 +133,7 @@ impl Front {
 
     /// How many sessions of clients a server has had.
     fn sessions(&self, number: usize) -> usize {
-        let line = format!("session start peer={CLIENT}:");
-        let log = self.servers[number].log();
-        log.iter().filter(|it| it.contains(&line)).count()
+        sessions(&self.servers[number], &CLIENT.to_string())
     }
 }
 
@@ -158,10 +142,6 @@ impl Drop for Front {
         let pid = Pid::from_raw(self.keepalived.id().try_into().expect("pid"));
         let _ = kill(pid, Signal::SIGTERM);
         let _ = self.keepalived.wait();
-        if std::thread::panicking() {
-            let log = fs::read_to_string(self.dir.path().join("keepalived.log"));
-            eprintln!("log of keepalived:\n{}", log.unwrap_or_default());
-        }
     }
 }
 
@@ -201,23 +181,23 @@ fn a_server_behind_ipvs_that_stops_ends_its_transfer_and_gets_no_new_clients() {
     let Some(mut front) = front("stop_grace = 60") else {
         return;
     };
-    let mut sender = front.clients(1).remove(0);
+    let sender = front.clients(1).remove(0);
     let mut found = None;
     wait_until("its session", || {
         found = [0, 1].into_iter().find(|it| front.sessions(*it) > 0);
         found.is_some()
     });
     let stopped = found.expect("a server");
-    assert_eq!(sender.ask("SNDFILE 0 f"), "CONT");
-    assert_eq!(sender.ask("CONT begun, "), "CONT");
-    front.servers[stopped].signal(Signal::SIGTERM);
-    front.servers[stopped].wait_for_log("stopping");
-    front.wait_for(stopped, false);
-    let clients = front.clients(3);
-    front.servers[1 - stopped].wait_for_lines(&format!("session start peer={CLIENT}:"), 3);
-    assert_eq!(sender.ask("CONT ended"), "CONT");
-    assert_eq!(sender.ask("OK"), "OK");
-    assert_eq!(front.servers[1 - stopped].read("f"), b"begun, ended");
-    drop((sender, clients));
-    assert_eq!(front.servers[stopped].wait_for_end(), Some(0));
+    stop_amid_a_transfer(
+        &mut front,
+        |it| &mut it.servers,
+        stopped,
+        sender,
+        |front| {
+            front.wait_for(stopped, false);
+            drop(front.clients(3));
+            let line = format!("session start peer={CLIENT}:");
+            front.servers[1 - stopped].wait_for_lines(&line, 3);
+        },
+    );
 }

@@ -8,6 +8,7 @@ mod ipvs;
 mod load;
 mod nfs;
 mod rolling;
+mod site;
 
 use std::fs;
 use std::net::SocketAddr;
