@@ -4,6 +4,7 @@
 pub mod bbftp;
 mod blocked;
 pub mod check;
+mod holder;
 pub mod hub;
 pub mod import;
 pub mod keygen;
@@ -184,6 +185,9 @@ enum Command {
         #[command(subcommand)]
         command: hub::HubCommand,
     },
+    /// The keeper of a running tfd, which has files of a hub's users
+    #[command(subcommand)]
+    Holder(holder::HolderCommand),
     /// Serve a BBFTP client that has started this by ssh, as the calling user
     ///
     /// The root is that of the file system, the working directory the home. Needs
@@ -244,6 +248,7 @@ pub fn run() -> ExitCode {
         Command::User { file, command } => user::run(file, command),
         Command::Vault { file, command } => vault::run(&file, command),
         Command::Hub { file, command } => hub::run(&file, command),
+        Command::Holder(command) => holder::run(command),
         Command::Bbftp(arguments) => bbftp::run(&arguments),
         Command::Completions { shell } => {
             let mut command = Arguments::command();

@@ -80,17 +80,20 @@ pub fn report(control: &Path, as_json: bool) -> ExitCode {
 }
 
 fn print(control: &Path, answer: io::Result<(u8, String)>) -> ExitCode {
-    let shown = control.display();
     match answer {
         Ok((0, text)) => say(&text),
         Ok((code, text)) => {
             eprint!("tfd: {text}");
             ExitCode::from(code)
         }
-        Err(e) => fail(format!(
-            "no daemon answers at {shown}: is it running? (sudo?): {e}"
-        )),
+        Err(e) => fail(no_daemon(control, &e)),
     }
+}
+
+/// What an operator reads where none answers.
+pub fn no_daemon(control: &Path, error: &io::Error) -> String {
+    let control = control.display();
+    format!("no daemon answers at {control}: is it running? (sudo?): {error}")
 }
 
 /// The addresses that the tfd behind a control socket listens on, and the path
@@ -106,7 +109,10 @@ pub fn serving(control: &Path) -> Option<(Vec<SocketAddr>, PathBuf)> {
 }
 
 /// The exit code and the text that a tfd answers with.
-fn exchange(control: &Path, request: &Request) -> io::Result<(u8, String)> {
+///
+/// # Errors
+/// Nobody answers.
+pub fn exchange(control: &Path, request: &Request) -> io::Result<(u8, String)> {
     let mut stream = UnixStream::connect(control)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.write_all(format!("{}\n", request.to_line()).as_bytes())?;

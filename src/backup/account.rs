@@ -98,14 +98,22 @@ pub(super) fn first_certificate(address: &str, alpn: &[u8]) -> Result<Vec<u8>> {
             break;
         }
     }
-    let mut link = Link::new(socket?).map_err(|e| failed(reason(&e)))?;
+    shown_over(socket?, host(address), alpn).map_err(failed)
+}
+
+/// The certificate that the other end of a connection shows, in DER, or why it shows none.
+pub(super) fn shown_over(
+    socket: TcpStream,
+    host: &str,
+    alpn: &[u8],
+) -> std::result::Result<Vec<u8>, String> {
+    let mut link = Link::new(socket).map_err(|e| reason(&e))?;
     let until = Instant::now() + PATIENCE;
-    link.set_deadline(Some(until))
-        .map_err(|e| failed(reason(&e)))?;
-    let shown = look(&mut link, host(address), &[alpn]);
-    let mut shown = shown.map_err(|e| failed(e.to_string()))?;
+    link.set_deadline(Some(until)).map_err(|e| reason(&e))?;
+    let shown = look(&mut link, host, &[alpn]);
+    let mut shown = shown.map_err(|e| e.to_string())?;
     match shown.is_empty() {
-        true => Err(failed("no certificate".to_owned())),
+        true => Err("no certificate".to_owned()),
         false => Ok(shown.swap_remove(0)),
     }
 }

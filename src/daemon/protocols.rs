@@ -2,7 +2,7 @@
 //! place of the daemon that names protocols.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::Instant;
@@ -146,6 +146,12 @@ impl ProtocolHelpers {
             let channels = helpers.channel().into_iter().chain(helpers.calls());
             channels.map(move |channel| (index, channel))
         })
+    }
+
+    /// Has those that can connect to a client that waits at this address.
+    pub fn call(&mut self, address: SocketAddr) {
+        let helpers = self.0.iter_mut().flatten();
+        helpers.for_each(|helpers| helpers.call(address));
     }
 
     /// The next connection that the helpers of a protocol have made for a gate.

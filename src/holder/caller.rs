@@ -1,6 +1,6 @@
-//! A caller: a process that goes to the hub's relay, where a peer wants to meet this
-//! holder. Once that peer is there the connection is a gate's, as if the peer had come by
-//! itself. It has no key and no file.
+//! A caller: a process that goes where a peer waits for this holder, to the hub's relay
+//! or, by order of the operator, to the peer itself. Once that peer says something the
+//! connection is a gate's, as if the peer had come by itself. It has no key and no file.
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};
@@ -15,7 +15,7 @@ use crate::sandbox::confinement::{Confinement, Duty};
 use crate::sandbox::{Reach, place};
 use crate::session::protocol::{Called, HelperContext};
 
-/// How long it waits for the peer: as long as the relay does.
+/// How long it waits for the peer: at least as long as the relay does.
 const PATIENCE: Timespec = Timespec {
     tv_sec: 65,
     tv_nsec: 0,
@@ -39,14 +39,17 @@ pub fn spawn(context: &HelperContext<'_>, call: &Call) -> Result<Helper<(), Call
         };
         child.enter(c"tfd-caller", &confinement.with(duty), &[])?;
         place::reached(place::Place::Helper("caller"), place::NOBODY, None);
-        let relay = call.address;
+        let address = call.address;
         match wait(call) {
             Ok(Some(socket)) => child.channel.send(&Called {
                 socket: socket.into(),
-                peer: relay,
+                peer: address,
             })?,
-            Ok(None) => log::debug!(relay:%; "nobody came to the relay"),
-            Err(e) => log::warn!(relay:%, error:% = e; "no way to the relay"),
+            Ok(None) => log::debug!(address:%; "no peer came there"),
+            Err(e) if call.token.is_some() => {
+                log::warn!(relay:% = address, error:% = e; "no way to the relay");
+            }
+            Err(e) => log::info!(address:%, error:% = e; "no owner waits there"),
         }
         Ok(())
     })
@@ -55,7 +58,9 @@ pub fn spawn(context: &HelperContext<'_>, call: &Call) -> Result<Helper<(), Call
 /// A connection to the peer, once that has said something.
 fn wait(call: &Call) -> io::Result<Option<TcpStream>> {
     let mut socket = connect(call.address)?;
-    io::Write::write_all(&mut socket, &call.token.relay_line())?;
+    if let Some(token) = call.token {
+        io::Write::write_all(&mut socket, &token.relay_line())?;
+    }
     let mut fds = [PollFd::new(&socket, PollFlags::IN)];
     poll(&mut fds, Some(&PATIENCE))?;
     if fds[0].revents().is_empty() {
@@ -65,8 +70,8 @@ fn wait(call: &Call) -> io::Result<Option<TcpStream>> {
     Ok(is_there.then_some(socket))
 }
 
-fn connect(relay: SocketAddr) -> io::Result<TcpStream> {
-    let socket = TcpStream::connect_timeout(&relay, DIAL)?;
+fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = TcpStream::connect_timeout(&address, DIAL)?;
     socket.set_write_timeout(Some(WRITE))?;
     Ok(socket)
 }

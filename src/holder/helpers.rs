@@ -1,13 +1,13 @@
 //! The helper processes of the holder, in the daemon: the stock, the line to the hub,
 //! carriers, one for each other holder that the stock has dialled, and callers, one for
-//! each peer at the hub's relay.
+//! each peer that waits elsewhere.
 
 use std::any::Any;
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::io;
 use std::mem::ManuallyDrop;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -57,8 +57,14 @@ pub struct HolderHelpers {
     running: Rc<Running>,
     /// The channel on which the stock says who is let in, while it runs.
     channel: Option<OwnedFd>,
-    /// Those at the relay.
-    callers: Vec<Helper<(), Called>>,
+    callers: Vec<Caller>,
+}
+
+/// A process that has gone to a peer.
+#[derive(Debug)]
+struct Caller {
+    call: Call,
+    helper: Helper<(), Called>,
 }
 
 /// The processes, and whom sessions are served as.
@@ -338,9 +344,20 @@ impl Helpers for HolderHelpers {
         self.channel.as_ref().map(AsFd::as_fd)
     }
 
+    fn call(&mut self, address: SocketAddr) {
+        let call = Call {
+            address,
+            token: None,
+        };
+        // One waits for this peer already.
+        if !self.callers.iter().any(|it| it.call == call) {
+            self.running.calls.borrow_mut().push(call);
+        }
+    }
+
     fn calls(&self) -> Vec<BorrowedFd<'_>> {
         let callers = self.callers.iter();
-        callers.map(|caller| caller.channel.as_fd()).collect()
+        callers.map(|it| it.helper.channel.as_fd()).collect()
     }
 
     fn called(&mut self) -> Option<Called> {
@@ -350,7 +367,7 @@ impl Helpers for HolderHelpers {
             if called.is_some() {
                 return true;
             }
-            match caller.channel.try_receive() {
+            match caller.helper.channel.try_receive() {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => true,
                 heard => {
                     called = heard.ok().flatten();
@@ -406,12 +423,12 @@ impl Helpers for HolderHelpers {
         }
         for call in self.running.calls.take() {
             if self.callers.len() >= MOST_CALLERS {
-                log::warn!(relay:% = call.address; "too many peers wait at the relay");
+                log::warn!(address:% = call.address; "too many peers wait elsewhere");
                 continue;
             }
             match caller::spawn(context, &call) {
-                Ok(caller) => self.callers.push(caller),
-                Err(e) => log::error!(relay:% = call.address, error:% = e; "nobody goes there"),
+                Ok(helper) => self.callers.push(Caller { call, helper }),
+                Err(e) => log::error!(address:% = call.address, error:% = e; "nobody goes there"),
             }
         }
     }

@@ -182,6 +182,10 @@ pub trait Helpers: Debug {
         None
     }
 
+    /// Has one of them connect to a client that waits at this address, by order of the
+    /// operator.
+    fn call(&mut self, _address: SocketAddr) {}
+
     /// Channels on which connections come that one of them has made for a gate.
     fn calls(&self) -> Vec<BorrowedFd<'_>> {
         Vec::new()
@@ -228,12 +232,12 @@ pub struct OwnLogin {
 }
 
 /// A connection that a helper process has made for a gate: its client is at the other
-/// end, behind a relay.
+/// end, or behind a relay there.
 #[derive(Debug)]
 pub struct Called {
     /// The connection.
     pub socket: OwnedFd,
-    /// The relay.
+    /// The other end.
     pub peer: SocketAddr,
 }
 

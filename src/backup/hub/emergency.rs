@@ -13,16 +13,17 @@ use openssl::sha::sha256;
 use super::book::Book;
 use super::inventory::{self, Files, Stored};
 use super::peers::fetch;
+use super::port::Port;
 use super::reading::wire_kind;
 use super::{Nothing, wire_name};
-use crate::backup::account::{Account, first_certificate, resolve};
+use crate::backup::account::{Account, first_certificate, resolve, shown_over};
 use crate::backup::keeper::{Kind, Name};
 use crate::backup::keepers::{Access, Copies, Locks, Report, held};
 use crate::backup::seed::Seed;
 use crate::backup::{BackupError, Result};
-use crate::hub::peer::PeerError;
 use crate::hub::peer::introduction::Parties;
-use crate::hub::peer::peer_line::PeerLine;
+use crate::hub::peer::peer_line::{HOST, PeerLine};
+use crate::hub::peer::{ALPN, PeerError};
 use crate::hub::wire::{self, Key, Purpose, User, Value, Way};
 use crate::net::tls::certificate::ed25519_key;
 use crate::text::{hex, reason};
@@ -49,15 +50,60 @@ struct Keeper {
     files: Files,
 }
 
-/// Where a keeper is, and who it has to be.
+/// The way to a keeper, and who it has to be.
 struct Place {
-    address: String,
+    road: Road,
     user: User,
     key: Key,
 }
 
+/// Who connects to whom.
+enum Road {
+    /// This machine, to `HOST:PORT`.
+    To(String),
+    /// The keeper, to this port.
+    Here(Port),
+}
+
+impl Road {
+    /// That of `HOST:PORT`, or of `:PORT`.
+    fn of(address: &str) -> std::result::Result<Road, String> {
+        let Some(port) = address.strip_prefix(':') else {
+            return Ok(Road::To(address.to_owned()));
+        };
+        let number = port.parse().ok().filter(|port| *port > 0);
+        let number = number.ok_or("no number of a port behind @:")?;
+        let port = Port::open(number).map_err(|e| format!("port {number}: {}", reason(&e)))?;
+        Ok(Road::Here(port))
+    }
+
+    /// The key of the certificate that the keeper shows.
+    fn shown_key(&self) -> std::result::Result<Key, String> {
+        let certificate = match self {
+            Road::To(address) => first_certificate(address, ALPN).map_err(|e| e.to_string())?,
+            Road::Here(port) => port.take(|socket| shown_over(socket, HOST, ALPN))?,
+        };
+        let key = ed25519_key(&certificate);
+        key.map(Key)
+            .ok_or_else(|| "its certificate is not that of a keeper".to_owned())
+    }
+
+    /// A line to the keeper with this key.
+    fn line(&self, key: &Key) -> std::result::Result<PeerLine, String> {
+        let failed = |e: PeerError| e.to_string();
+        match self {
+            Road::To(address) => {
+                let addresses = resolve(address).map_err(|e| e.to_string())?;
+                PeerLine::dial(&addresses, key).map_err(failed)
+            }
+            Road::Here(port) => port.take(|socket| PeerLine::called(socket, key).map_err(failed)),
+        }
+    }
+}
+
 impl Emergency {
-    /// Asks keepers, each of which is `NAME@HOST:PORT`, what they have of this owner.
+    /// Asks keepers, each of which is `NAME@HOST:PORT`, or `NAME@:PORT` for one that
+    /// connects to this port, what they have of this owner.
     pub(in crate::backup) fn open(
         account: &Account,
         seed: &Seed,
@@ -208,7 +254,7 @@ fn others(keeper: &Keeper, seed: &Seed) -> Vec<(String, Option<Key>)> {
     dialled.collect()
 }
 
-/// Dials a keeper, whose key, where no book names it, is the one that it shows: what it
+/// Asks a keeper, whose key, where no book names it, is the one that it shows: what it
 /// sends is checked by name and by seal, and it learns nothing but who asks.
 fn ask(
     account: &Account,
@@ -216,22 +262,15 @@ fn ask(
     keeper: &str,
     key: Option<Key>,
 ) -> std::result::Result<Keeper, String> {
-    let text = |e: BackupError| e.to_string();
     let (name, address) = keeper.split_once('@').ok_or("not NAME@HOST:PORT")?;
-    let other = User::read(name).ok_or("no name of a user before the @")?;
+    let user = User::read(name).ok_or("no name of a user before the @")?;
+    let road = Road::of(address)?;
     let key = match key {
         Some(key) => key,
-        None => {
-            let certificate = first_certificate(address, crate::hub::peer::ALPN).map_err(text)?;
-            Key(ed25519_key(&certificate).ok_or("its certificate is not that of a keeper")?)
-        }
+        None => road.shown_key()?,
     };
     let failed = |e: PeerError| e.to_string();
-    let place = Place {
-        address: address.to_owned(),
-        user: other,
-        key,
-    };
+    let place = Place { road, user, key };
     let mut line = dial(account, seed, &place)?;
     let files = inventory::ask(&mut line, &account.user).map_err(failed)?;
     Ok(Keeper {
@@ -246,8 +285,7 @@ fn ask(
 fn dial(account: &Account, seed: &Seed, place: &Place) -> std::result::Result<PeerLine, String> {
     let text = |e: BackupError| e.to_string();
     let failed = |e: PeerError| e.to_string();
-    let addresses = resolve(&place.address).map_err(text)?;
-    let mut line = PeerLine::dial(&addresses, &place.key).map_err(failed)?;
+    let mut line = place.road.line(&place.key)?;
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     let parties = Parties {
         own: account.user.clone(),

@@ -9,6 +9,7 @@ mod inventory;
 mod join;
 mod number;
 mod peers;
+mod port;
 mod reading;
 mod sending;
 mod undelete;

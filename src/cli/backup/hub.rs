@@ -143,7 +143,7 @@ pub(super) struct Undelete {}
 impl Undelete {
     fn run(self, context: &Context) -> Result<Exit> {
         let (account, seed) = context.account()?;
-        let undeleted = undelete(&account, &seed, &context.from_keeper)?;
+        let undeleted = undelete(&account, &seed, context.keepers_without_hub())?;
         say(&undeleted.notes);
         context.show(&Record::Undelete(&undeleted), || come_back(&undeleted))?;
         Ok(match undeleted.lost {
@@ -236,7 +236,7 @@ impl Recover {
                 let entrance = Entrance::unseen(address, self.place.pin.clone());
                 let seed = Seed::from_phrase(&words()?)?;
                 let account = Account::unseen(entrance, user, factor)?;
-                let keepers = Keepers::without_hub(&account, &seed, &context.from_keeper)?;
+                let keepers = Keepers::without_hub(&account, &seed, context.keepers_without_hub())?;
                 Repository::open(Arc::new(keepers), &seed)?;
                 (seed, account)
             }

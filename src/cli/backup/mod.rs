@@ -63,7 +63,8 @@ struct Options {
         value_hint = clap::ValueHint::FilePath
     )]
     key: Option<PathBuf>,
-    /// Read from this keeper without its hub, which is gone; once for each keeper
+    /// Read from this keeper without its hub, which is gone; once for each keeper.
+    /// NAME@:PORT waits until it connects to this port (there: tf keep call)
     #[arg(long, value_name = "NAME@HOST:PORT", global = true)]
     from_keeper: Vec<String>,
     /// A file whose first line is the key file's passphrase [default: ask]
@@ -200,6 +201,19 @@ impl Context {
         }
     }
 
+    /// Keepers that are asked without their hub. A person reads who is waited for.
+    fn keepers_without_hub(&self) -> &[String] {
+        for keeper in &self.from_keeper {
+            if let Some((name, port)) = keeper.split_once("@:") {
+                complain!(
+                    "tf: waiting until {name} connects to port {port}: tf keep call THIS-MACHINE:{port} \
+                     on that machine"
+                );
+            }
+        }
+        &self.from_keeper
+    }
+
     /// Where the key file is: the only one, if none is named.
     fn key_file(&self) -> Result<PathBuf> {
         if let Some(path) = &self.key {
@@ -254,7 +268,7 @@ impl Context {
         if let Some(account) = &file.account {
             let keepers = match self.from_keeper.is_empty() {
                 true => Keepers::of_hub(account, seed)?,
-                false => Keepers::without_hub(account, seed, &self.from_keeper)?,
+                false => Keepers::without_hub(account, seed, self.keepers_without_hub())?,
             };
             return Ok(Arc::new(keepers));
         }

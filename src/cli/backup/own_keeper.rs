@@ -2,6 +2,7 @@
 //! own; what it does is asked of it by `tfd status`, and its configuration is changed.
 
 use std::fs;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
@@ -28,7 +29,8 @@ const PAUSE: Duration = Duration::from_secs(5);
 /// The keeper on this machine, which has files of others
 #[derive(Args)]
 #[command(
-    after_help = "Examples:\n  tf keep status\n  tf keep share 200G\n  tf keep leave --wait\n\n\
+    after_help = "Examples:\n  tf keep status\n  tf keep share 200G\n  tf keep leave --wait\n  \
+                  tf keep call anna.example.org:7171\n\n\
                   tf hub join --share SIZE makes a keeper."
 )]
 pub(super) struct Keep {
@@ -53,6 +55,15 @@ enum What {
         /// Wait until it has nothing that others need
         #[arg(long)]
         wait: bool,
+    },
+    /// Connect to an owner whose hub is gone, and who can't connect to this machine
+    ///
+    /// It goes on until Ctrl-C. The owner runs tf restore with --from-keeper NAME@:PORT,
+    /// NAME being the user of this keeper, and reads what is his.
+    Call {
+        /// Where the owner waits
+        #[arg(value_name = "HOST:PORT")]
+        owner: String,
     },
 }
 
@@ -105,6 +116,7 @@ impl Keep {
                     wait_for_end(context, &config)?;
                 }
             }
+            What::Call { owner } => return call(&config, &owner),
         }
         let keeper = look(&config)?;
         context.show(&Record::OwnKeeper(&keeper), || sentence(&keeper))?;
@@ -140,16 +152,29 @@ fn read(config: &Path) -> Result<DocumentMut> {
         .map_err(|e| BackupError::Failed(format!("{}: {e}", config.display())))
 }
 
-/// What the keeper says now.
-fn look(config: &Path) -> Result<OwnKeeper> {
+/// A command of `tfd` for the one that runs with a configuration.
+fn tfd(config: &Path, words: &[&str]) -> Result<Command> {
     let mut command = Command::new(beside("tfd")?);
-    command.args(["status", "--json"]);
+    command.args(words);
     let document = read(config)?;
     let control = document.get("server").and_then(|it| it.get("control"));
     if let Some(control) = control.and_then(|it| it.as_str()) {
         let directory = config.parent().unwrap_or(Path::new("."));
         command.arg("--control").arg(directory.join(control));
     }
+    Ok(command)
+}
+
+/// Becomes the command of `tfd` that has the keeper call an owner.
+fn call(config: &Path, owner: &str) -> Result<Exit> {
+    look(config)?;
+    let failure = tfd(config, &["holder", "call", owner])?.exec();
+    Err(local(Path::new("tfd"))(failure))
+}
+
+/// What the keeper says now.
+fn look(config: &Path) -> Result<OwnKeeper> {
+    let mut command = tfd(config, &["status", "--json"])?;
     let output = command.output().map_err(local(Path::new("tfd")))?;
     if !output.status.success() {
         let text = String::from_utf8_lossy(&output.stderr);

@@ -18,6 +18,7 @@ impl Supervisor<'_> {
                 Some(Asked::End(end)) => self.end_session(end),
                 Some(Asked::Elsewhere(whom)) => self.share(ToState::Kick(whom)),
                 Some(Asked::Free(target)) => self.share(ToState::Free(target)),
+                Some(Asked::Call(address)) => self.memory.helpers.call(address),
                 None => {}
             },
         }

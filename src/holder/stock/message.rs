@@ -62,13 +62,13 @@ pub enum ToDaemon {
 
 codec!(enum ToDaemon { 1 => Admitted(admitted), 2 => Dial(dial), 3 => Call(call) });
 
-/// A peer that waits at the hub's relay.
+/// Where a peer waits for this holder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Call {
-    /// The relay.
+    /// The hub's relay, or the peer itself.
     pub address: SocketAddr,
-    /// What it knows us by.
-    pub token: Token,
+    /// What the relay knows us by, if it is one.
+    pub token: Option<Token>,
 }
 
 codec!(struct Call { address, token });

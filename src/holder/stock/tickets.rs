@@ -36,7 +36,7 @@ impl Calls {
             known.push_front(*token);
             waiting.push(Call {
                 address: SocketAddr::new(hub, *port),
-                token: *token,
+                token: Some(*token),
             });
         }
     }

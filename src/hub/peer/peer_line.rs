@@ -1,20 +1,20 @@
 //! A line between peers from the end that has connected: dialled, introduced, then
 //! requests and bytes of files, one after the other.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use super::introduction::{Parties, is_answered};
 use super::signer::Signer;
 use super::talk::Talk;
-use super::{ALPN, DIAL, LABEL, LOGIN, PeerError, Result, SILENCE, connect};
+use super::{ALPN, DIAL, LABEL, LOGIN, PeerError, Result, SILENCE, connect, link};
 use crate::hub::wire::request::Ds1;
 use crate::hub::wire::{Exporter, Id, Key, Line, Message, Purpose, Reply, Request, Token};
 use crate::net::Link;
 use crate::net::tls::client::Tls;
 
 /// What the listener is called in the handshake; nobody looks at it.
-const HOST: &str = "tfd-peer";
+pub const HOST: &str = "tfd-peer";
 
 /// How long one waits for a listener that is only looked for.
 const KNOCK: Duration = Duration::from_secs(10);
@@ -51,7 +51,15 @@ impl PeerLine {
     /// # Errors
     /// `Unreachable`, `NotPinned` for another key, and others.
     pub fn dial(addresses: &[SocketAddr], key: &Key) -> Result<PeerLine> {
-        PeerLine::begin(addresses, &mut [], key)
+        PeerLine::begin(connect(addresses, DIAL)?.0, &mut [], key)
+    }
+
+    /// The same over the connection that such a peer has made.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn called(socket: TcpStream, key: &Key) -> Result<PeerLine> {
+        PeerLine::begin(link(socket)?, &mut [], key)
     }
 
     /// The same by a relay at one of these addresses, which has this token for us. The
@@ -60,12 +68,11 @@ impl PeerLine {
     /// # Errors
     /// As above; the relay ends a line whose token it does not know.
     pub fn meet(addresses: &[SocketAddr], token: Token, key: &Key) -> Result<PeerLine> {
-        PeerLine::begin(addresses, &mut token.relay_line(), key)
+        PeerLine::begin(connect(addresses, DIAL)?.0, &mut token.relay_line(), key)
     }
 
-    /// Connects, says this first, and shakes hands.
-    fn begin(addresses: &[SocketAddr], first: &mut [u8], key: &Key) -> Result<PeerLine> {
-        let (mut link, _) = connect(addresses, DIAL)?;
+    /// Says this first, and shakes hands.
+    fn begin(mut link: Link, first: &mut [u8], key: &Key) -> Result<PeerLine> {
         link.set_deadline(Some(Instant::now() + LOGIN))?;
         if !first.is_empty() {
             link.write(first)?;

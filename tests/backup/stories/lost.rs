@@ -1,6 +1,8 @@
 //! What is lost: the owner's machine, a keeper's disk, the hub, single files.
 
 use std::fs::{self, File};
+use std::net::TcpStream;
+use std::process::Child;
 use std::time::{Duration, Instant};
 
 use super::*;
@@ -67,6 +69,74 @@ fn with_the_hub_gone_for_good_one_keeper_and_the_phrase_find_all() {
     let restore = ["restore", "latest", "--target", "back"];
     machine.fine(&[&by_bob[..], &restore].concat());
     party.expect_same(&machine);
+}
+
+/// `tf keep call` at a keeper, which ends with the test.
+struct Calling(Child);
+
+impl Calling {
+    fn by(friend: &Friend, port: u16) -> Calling {
+        let (owner, config) = (format!("127.0.0.1:{port}"), friend.server.config_path());
+        let program = env!("CARGO_BIN_EXE_tf");
+        let mut command = friend.desk.command_of(program, &["keep", "call", &owner]);
+        Calling(command.arg("--config").arg(config).spawn().expect("tf"))
+    }
+}
+
+impl Drop for Calling {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn with_the_hub_gone_a_keeper_that_nobody_can_reach_calls_the_owner() {
+    let Some(mut party) = Party::of("1", &["bob"]) else {
+        return;
+    };
+    party.anna.fine(&["backup", "source"]);
+    kill(&mut party.hub);
+    let port = free_port();
+    let calling = Calling::by(party.keeper("bob"), port);
+    let machine = Desk::new();
+    let mut words = place(&party.hub, "1");
+    words.push(party.anna.text("phrase"));
+    let by_bob = ["--from-keeper", &format!("bob@:{port}")];
+    machine.fine(&with(&[&by_bob[..], &["hub", "recover"]].concat(), &words));
+    // A stranger comes first.
+    let restore = ["restore", "latest", "--target", "back"];
+    let restore = begin(&machine, &[&by_bob[..], &restore].concat());
+    let mut stranger = None;
+    wait_until("it waits", || {
+        stranger = TcpStream::connect(("127.0.0.1", port)).ok();
+        stranger.is_some()
+    });
+    drop(stranger);
+    expect(&restore.wait_with_output().expect("restore"), 0);
+    party.expect_same(&machine);
+    drop(calling);
+    let tfd = env!("CARGO_BIN_EXE_tfd");
+    let control = party.anna.path("nowhere");
+    let mut call = party
+        .anna
+        .command_of(tfd, &["holder", "call", "127.0.0.1:1", "--control"]);
+    let (_, err) = expect(&call.arg(control).output().expect("tfd"), 1);
+    assert!(err.contains("no daemon answers"), "{err}");
+}
+
+#[test]
+fn a_server_without_a_keeper_calls_nobody() {
+    let Some(party) = Party::of("1", &[]) else {
+        return;
+    };
+    let control = party.hub.config_path().with_file_name("control");
+    let tfd = env!("CARGO_BIN_EXE_tfd");
+    let mut call = party
+        .anna
+        .command_of(tfd, &["holder", "call", "127.0.0.1:1", "--control"]);
+    let (_, err) = expect(&call.arg(control).output().expect("tfd"), 1);
+    assert!(err.contains("there is no [holder]"), "{err}");
 }
 
 /// How a keeper may spoil a file.

@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use nix::sys::signal::Signal;
 
 use crate::common::{Server, Setup, descendants, is_running};
-use crate::desk::{Desk, noise, seen, wait_until, walk};
+use crate::desk::{Desk, expect, noise, seen, wait_until, walk};
 use crate::hub::{fill, place, with};
 use crate::peer::{self, Hub};
 
@@ -206,6 +206,7 @@ impl Friend {
         let port = different.port.unwrap_or_else(free_port);
         let public = different.public_port.unwrap_or(port);
         let mut server = Server::with(Setup {
+            server: "control = \"control\"".to_owned(),
             tf: format!(
                 "listen = []\n[holder]\nlisten = [\"{host}:{port}\"]\npublic_port = {public}\n\
                  key = \"{key}\"\nstore = \"{}\"\nuser = \"{KEEPS}\"\nshare = \"10G\"\n\

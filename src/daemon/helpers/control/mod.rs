@@ -1,8 +1,8 @@
 //! The control socket and the metrics. The daemon accepts each client and forks a
 //! responder for it, which sees the daemon's tables as they are at that moment.
 //! All that the daemon ever hears from a responder is whose session to end, here and at
-//! the servers that share its state, and whom an operator has freed; and only from one
-//! that answers an operator.
+//! the servers that share its state, whom an operator has freed, and to whom the holder is
+//! to connect; and only from one that answers an operator.
 
 mod endpoint;
 pub mod metrics;
@@ -100,9 +100,11 @@ pub enum Asked {
     Elsewhere(Kicked),
     /// That the other servers free somebody.
     Free(Target),
+    /// That the holder connects to an owner who waits at this address.
+    Call(SocketAddr),
 }
 
-codec!(enum Asked { 1 => End(end), 2 => Elsewhere(whom), 3 => Free(target) });
+codec!(enum Asked { 1 => End(end), 2 => Elsewhere(whom), 3 => Free(target), 4 => Call(address) });
 
 /// What another configuration changes: a new endpoint, or none; the outer `None`
 /// if the open one stays.

@@ -1,6 +1,6 @@
 //! An operator's request on the control socket: one line of text.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::users::throttle::{Target, source_of};
 
@@ -19,6 +19,8 @@ pub enum Request {
     Kick(Whom),
     /// Have the other servers free an account or an address.
     Free(Target),
+    /// Have the holder connect to an owner who waits at this address.
+    Call(SocketAddr),
 }
 
 /// Which sessions.
@@ -46,6 +48,7 @@ impl Request {
             Request::Kick(Whom::All) => "kick all".to_owned(),
             Request::Free(Target::Address(address)) => format!("free address {address}"),
             Request::Free(Target::Account(name)) => format!("free account {name}"),
+            Request::Call(address) => format!("call {address}"),
         }
     }
 
@@ -58,6 +61,9 @@ impl Request {
                 ("account", name) => Target::Account(name.to_owned()),
                 _ => return None,
             }));
+        }
+        if let Some(address) = line.strip_prefix("call ") {
+            return Some(Request::Call(address.parse().ok()?));
         }
         let whom = match line {
             "status json" => return Some(Request::Status),
@@ -92,6 +98,7 @@ mod tests {
             Request::Kick(Whom::All),
             Request::Free(Target::Account("ann".to_owned())),
             Request::Free(Target::Address("192.0.2.1".parse().expect("address"))),
+            Request::Call("[2001:db8::1]:7171".parse().expect("address")),
         ] {
             assert_eq!(
                 Request::from_line(request.to_line().as_bytes()),
@@ -107,6 +114,8 @@ mod tests {
             "kick address x",
             "free address x",
             "free",
+            "call x",
+            "call 192.0.2.1",
         ] {
             assert_eq!(Request::from_line(wrong.as_bytes()), None, "{wrong}");
         }

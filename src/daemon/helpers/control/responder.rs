@@ -3,10 +3,11 @@
 //! they were when it was forked, and a channel to the daemon.
 
 use std::io::{self, Read, Write};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
+use crate::config;
 use crate::daemon::helpers::control::request::{MAX_LINE, Request, Whom};
 use crate::daemon::helpers::control::view::View;
 use crate::daemon::helpers::control::{Asked, End, report};
@@ -36,6 +37,7 @@ pub(crate) fn answer(
         Some(Request::Serving) => (0, report::serving(view)),
         Some(Request::Kick(whom)) => kick(view, &whom, daemon)?,
         Some(Request::Free(target)) => free(view, target, daemon)?,
+        Some(Request::Call(address)) => call(view, address, daemon)?,
         None => (
             2,
             "this tfd does not know the request: is it of another version?\n".to_owned(),
@@ -127,6 +129,21 @@ fn free(view: &View<'_>, target: Target, daemon: &Pipe<Asked, ()>) -> io::Result
     }
     daemon.send(&Asked::Free(target))?;
     Ok((0, "other servers free it\n".to_owned()))
+}
+
+/// Has the holder connect to an owner.
+fn call(
+    view: &View<'_>,
+    address: SocketAddr,
+    daemon: &Pipe<Asked, ()>,
+) -> io::Result<(u8, String)> {
+    let holder = config::Protocol::Holder.section();
+    if !view.published.iter().any(|it| it.service == holder) {
+        let text = format!("it keeps nothing for others: there is no [{holder}]\n");
+        return Ok((1, text));
+    }
+    daemon.send(&Asked::Call(address))?;
+    Ok((0, format!("calling {address}\n")))
 }
 
 fn same(a: IpAddr, b: IpAddr) -> bool {
