@@ -149,9 +149,10 @@ impl Connection {
     }
 }
 
-/// How long an answer by UDP may take, and how often to ask.
-const BALANCE_ANSWER_TIMEOUT: Duration = Duration::from_millis(700);
-const BALANCE_ATTEMPTS: usize = 2;
+/// How long an answer by UDP may take, each time that it is asked for. A server that is
+/// being restarted is silent.
+const BALANCE_ANSWER_TIMEOUTS: [Duration; 2] =
+    [Duration::from_millis(200), Duration::from_millis(500)];
 
 impl Connection {
     /// The server to use (document, "TLB").
@@ -172,8 +173,8 @@ impl Connection {
 /// error.
 pub fn balance_by_udp(server: &str) -> Result<Option<SocketAddr>> {
     for address in addresses(server)? {
-        for _ in 0..BALANCE_ATTEMPTS {
-            let answer = Question::Balance.ask(address, BALANCE_ANSWER_TIMEOUT);
+        for timeout in BALANCE_ANSWER_TIMEOUTS {
+            let answer = Question::Balance.ask(address, timeout);
             match answer {
                 Ok(Answer::Yes(text)) => return Ok(read_tuple(&text)),
                 Ok(Answer::No) => return Ok(None),
