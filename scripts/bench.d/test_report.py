@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import re
 import sys
 import unittest
 
@@ -171,6 +172,15 @@ class Report(unittest.TestCase):
         self.assertIn("2026-11-21, a machine\nSections: `transfers`.", text)
         self.assertIn("2026-11-22, another\nSections: `small`.", text)
         self.assertIn("### small\n\n| BBFTP, 2,000 files", text)
+
+    def test_the_figures_of_the_readme_are_on_the_page(self):
+        readme = (main.TOP / "README.md").read_text()
+        part = readme.partition("\n## Figures\n")[2].partition("\n## ")[0]
+        page = (main.TOP / "BENCHMARKS.md").read_text()
+        numbers = re.findall(r"\d[\d,.]*\d", part)
+        self.assertGreater(len(numbers), 10)
+        known = set(re.findall(r"\d[\d,.]*\d", page))
+        self.assertEqual([number for number in numbers if number not in known], [])
 
     def test_a_sample_belongs_to_the_first_phase_that_was_under_way(self):
         samples = [
