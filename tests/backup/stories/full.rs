@@ -90,6 +90,14 @@ fn a_restore_to_a_full_disk_names_what_has_no_room_and_goes_on_where_there_is_so
     party.expect_same(&machine);
 }
 
+/// A party whose hub has its database on a small disk, which outlives it.
+fn party_on_small_disk() -> Option<(SmallDisk, Party)> {
+    let disk = SmallDisk::mount(96)?;
+    let hub = fixed(peer::server_on(Some(disk.path()), "", "")?);
+    let party = Party::at(hub, "1", vec![("bob", Different::default())]);
+    Some((disk, party))
+}
+
 /// Writes a file until the disk is full.
 fn fill_up(file: &Path) -> fs::File {
     let mut rest = fs::File::create(file).expect("file");
@@ -99,13 +107,9 @@ fn fill_up(file: &Path) -> fs::File {
 
 #[test]
 fn a_hub_whose_disk_fills_up_before_the_first_backup_serves_logins_all_the_same() {
-    let Some(disk) = SmallDisk::mount(96) else {
+    let Some((disk, party)) = party_on_small_disk() else {
         return;
     };
-    let Some(hub) = peer::server_on(Some(disk.path()), "", "").map(fixed) else {
-        return;
-    };
-    let party = Party::at(hub, "1", vec![("bob", Different::default())]);
     let broker = || {
         let mut all = descendants(party.hub.pid()).into_iter();
         all.find(|(_, name)| name == "tfd-hub")
@@ -123,13 +127,9 @@ fn a_hub_whose_disk_fills_up_before_the_first_backup_serves_logins_all_the_same(
 
 #[test]
 fn a_hub_whose_disk_is_full_gives_back_what_it_has_and_takes_more_once_there_is_room() {
-    let Some(disk) = SmallDisk::mount(96) else {
+    let Some((disk, party)) = party_on_small_disk() else {
         return;
     };
-    let Some(hub) = peer::server_on(Some(disk.path()), "", "").map(fixed) else {
-        return;
-    };
-    let party = Party::at(hub, "1", vec![("bob", Different::default())]);
     party.anna.fine(&["backup", "source"]);
     let filler = disk.path().join("filler");
     let rest = fill_up(&filler);
